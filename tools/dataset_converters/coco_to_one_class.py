@@ -1,0 +1,56 @@
+# Copyright (c) The mmpointrend authors.
+"""Rewrite a COCO annotation file so that all its categories become one.
+
+A few hundred images teach a detector nothing about 80 classes, but enough about what an object is:
+class-agnostic instance segmentation. Boxes, polygons, areas and crowd flags stay as they are.
+
+Usage: python tools/dataset_converters/coco_to_one_class.py IN.json OUT.json [--name object]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def merge_categories(annotations: dict[str, Any], name: str) -> dict[str, Any]:
+    """Give every annotation category 1.
+
+    Args:
+        annotations: A COCO instances file as loaded from JSON; it is left as it is.
+        name: The name of the only category.
+
+    Returns:
+        A copy with one category, id 1, and the same images and annotations.
+
+    Raises:
+        ValueError: If the file has no `images`, `annotations` or `categories`.
+    """
+    missing = [key for key in ('images', 'annotations', 'categories') if key not in annotations]
+    if missing:
+        raise ValueError(f'this is no COCO instances file: it has no {", ".join(missing)}')
+    merged = dict(annotations)
+    merged['categories'] = [dict(id=1, name=name, supercategory=name)]
+    merged['annotations'] = [dict(a, category_id=1) for a in annotations['annotations']]
+    return merged
+
+
+def main() -> None:
+    """Read the command line, write the file, say what was written."""
+    parser = argparse.ArgumentParser(description='Merge all categories of a COCO file into one.')
+    parser.add_argument('source', type=Path, help='COCO instances json')
+    parser.add_argument('target', type=Path, help='where to write; its folder is made')
+    parser.add_argument('--name', default='object', help='name of the only category')
+    args = parser.parse_args()
+    try:
+        merged = merge_categories(json.loads(args.source.read_text()), args.name)
+    except (OSError, ValueError) as error:
+        parser.error(f'{args.source}: {error}')
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    args.target.write_text(json.dumps(merged))
+    print(f'{args.target}: {len(merged["images"])} images, {len(merged["annotations"])} '
+          f'annotations of {args.name!r}')
+
+
+if __name__ == '__main__':
+    main()
