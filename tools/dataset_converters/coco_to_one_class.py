@@ -48,8 +48,10 @@ def main() -> None:
         parser.error(f'{args.source}: {error}')
     args.target.parent.mkdir(parents=True, exist_ok=True)
     args.target.write_text(json.dumps(merged))
-    print(f'{args.target}: {len(merged["images"])} images, {len(merged["annotations"])} '
-          f'annotations of {args.name!r}')
+    print(
+        f'{args.target}: {len(merged["images"])} images, {len(merged["annotations"])} '
+        f'annotations of {args.name!r}'
+    )
 
 
 if __name__ == '__main__':

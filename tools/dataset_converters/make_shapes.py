@@ -17,7 +17,9 @@ from mmpointrend.datasets.shapes.writer import write_split
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', type=Path, help='folder to write to; earlier Shapes in it are replaced')
+    parser.add_argument(
+        'out', type=Path, help='folder to write to; earlier Shapes there are replaced'
+    )
     parser.add_argument('--train', type=int, default=300, help='number of training pictures')
     parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
     parser.add_argument('--size', type=int, default=512, help='side of the pictures in pixels')

@@ -7,6 +7,7 @@ measure in pixels: parts that would be thinner than a pixel and a half are made 
 so that a mask never claims what the image cannot show.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -54,7 +55,9 @@ def _stroke(line: Points, start: float, end: float) -> Points:
     return np.concatenate([line + side, (line - side)[::-1]])
 
 
-def _arc(centre: tuple[float, float], radii: tuple[float, float], first: float, last: float) -> Points:
+def _arc(
+    centre: tuple[float, float], radii: tuple[float, float], first: float, last: float
+) -> Points:
     """Elliptic arc from angle ``first`` to ``last`` in degrees (clockwise on the screen)."""
     angle = np.deg2rad(np.linspace(first, last, 25))
     return np.stack(
@@ -70,10 +73,10 @@ def star(rng: np.random.Generator, detail: float) -> Outline:
     steps = 24
     rise = np.abs(np.linspace(-1, 1, steps, endpoint=False))
     tip_radius = rng.uniform(0.85, 1.0, size=tips)
-    # In polar coordinates an edge x -> r is straight where 1/r is linear in tan of the angle; the
-    # power bends it and a blend of the radii would round the tip, which has to stay sharp.
-    ramp = np.concatenate([1 / (1 / r + (1 / inner - 1 / r) * (1 - rise) ** (1 / bend)) for r in tip_radius])
-    return Outline([_polar(ramp)]).fitted()
+    # 1/r rises by a power from tip to valley: the power bends the edge, the tip stays sharp.
+    fall = (1 - rise) ** (1 / bend)
+    radius = np.concatenate([1 / (1 / r + (1 / inner - 1 / r) * fall) for r in tip_radius])
+    return Outline([_polar(radius)]).fitted()
 
 
 def gear(rng: np.random.Generator, detail: float) -> Outline:
@@ -156,10 +159,16 @@ GLYPHS: dict[str, list[Points]] = {
     ],
     'E': [np.array([(0.5, -1), (-0.5, -1), (-0.5, 1), (0.5, 1)]), np.array([(-0.5, 0), (0.3, 0)])],
     'F': [np.array([(0.5, -1), (-0.5, -1), (-0.5, 1)]), np.array([(-0.5, 0), (0.3, 0)])],
-    'H': [np.array([(-0.6, -1), (-0.6, 1)]), np.array([(0.6, -1), (0.6, 1)]),
-          np.array([(-0.6, 0), (0.6, 0)])],
-    'K': [np.array([(-0.5, -1), (-0.5, 1)]), np.array([(0.55, -1), (-0.5, 0.15)]),
-          np.array([(-0.15, -0.2), (0.6, 1)])],
+    'H': [
+        np.array([(-0.6, -1), (-0.6, 1)]),
+        np.array([(0.6, -1), (0.6, 1)]),
+        np.array([(-0.6, 0), (0.6, 0)]),
+    ],
+    'K': [
+        np.array([(-0.5, -1), (-0.5, 1)]),
+        np.array([(0.55, -1), (-0.5, 0.15)]),
+        np.array([(-0.15, -0.2), (0.6, 1)]),
+    ],
     'M': [np.array([(-0.8, 1), (-0.65, -1), (0, 0.45), (0.65, -1), (0.8, 1)])],
     'P': [
         np.array([(-0.5, -1), (-0.5, 1)]),
@@ -170,7 +179,11 @@ GLYPHS: dict[str, list[Points]] = {
         np.concatenate([[(-0.5, -1)], _arc((0, -0.48), (0.5, 0.52), -90, 90), [(-0.5, 0.04)]]),
         np.array([(-0.02, 0.04), (0.6, 1)]),
     ],
-    'S': [np.concatenate([_arc((0, -0.5), (0.52, 0.5), -20, -270), _arc((0, 0.5), (0.58, 0.5), -90, 160)])],
+    'S': [
+        np.concatenate(
+            [_arc((0, -0.5), (0.52, 0.5), -20, -270), _arc((0, 0.5), (0.58, 0.5), -90, 160)]
+        )
+    ],
     'X': [np.array([(-0.65, -1), (0.65, 1)]), np.array([(0.65, -1), (-0.65, 1)])],
     'Z': [np.array([(-0.6, -1), (0.6, -1), (-0.6, 1), (0.6, 1)])],
 }
@@ -179,7 +192,7 @@ GLYPHS: dict[str, list[Points]] = {
 
 def _pen(line: Points, half: float) -> list[Points]:
     """A pen of half width ``half`` drawn along a line: one bar per segment, a disc per joint."""
-    bars = [_stroke(np.stack([a, b]), half, half) for a, b in zip(line[:-1], line[1:], strict=True)]
+    bars = [_stroke(np.stack([a, b]), half, half) for a, b in itertools.pairwise(line)]
     return bars + [vertex + _polar(np.full(20, half)) for vertex in line]
 
 

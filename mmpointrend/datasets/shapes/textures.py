@@ -47,7 +47,9 @@ def stripes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def wood(rng: np.random.Generator, size: int) -> np.ndarray:
     """Stripes bent by clouds, as grain or marble."""
-    return _wave(_plane(rng, size) * rng.uniform(3, 9) + 1.2 * noise(rng, size), rng.uniform(0.5, 1.2))
+    return _wave(
+        _plane(rng, size) * rng.uniform(3, 9) + 1.2 * noise(rng, size), rng.uniform(0.5, 1.2)
+    )
 
 
 def checks(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -66,7 +68,9 @@ def speckles(rng: np.random.Generator, size: int) -> np.ndarray:
     for count, sigma in ((size * 2, size / 180), (size // 3, size / 70)):
         spots = np.zeros((size, size), np.float32)
         spots[tuple(rng.integers(0, size, size=(2, count)))] = 1
-        grain = np.maximum(grain, np.minimum(1, cv2.GaussianBlur(spots, (0, 0), sigma) * 12 * sigma**2))
+        grain = np.maximum(
+            grain, np.minimum(1, cv2.GaussianBlur(spots, (0, 0), sigma) * 12 * sigma**2)
+        )
     return grain
 
 

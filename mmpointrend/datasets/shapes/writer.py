@@ -1,9 +1,9 @@
 # Copyright (c) The mmpointrend authors.
 """Writes Shapes to disk in the layouts that mmdet and mmseg read.
 
-    OUT/{train,val}/000000.jpg                      pictures, BGR written as JPEG
-    OUT/annotations/instances_{train,val}.json      COCO instances, categories 1..6
-    OUT/semantic_{train,val}/000000.png             palette PNG, 0 background, 1..6 the classes
+OUT/{train,val}/000000.jpg                      pictures, BGR written as JPEG
+OUT/annotations/instances_{train,val}.json      COCO instances, categories 1..6
+OUT/semantic_{train,val}/000000.png             palette PNG, 0 background, 1..6 the classes
 """
 
 import json
