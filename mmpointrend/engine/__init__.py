@@ -1,0 +1,13 @@
+# Copyright (c) The mmpointrend authors.
+"""Running: safe checkpoints, exact resume, and a runner that says in a sentence what is wrong with its input."""
+
+from mmpointrend.engine.checkpoint import allow_mmengine_checkpoints
+from mmpointrend.engine.hooks import IterationSeedHook, SafeCheckpointHook
+from mmpointrend.engine.runner import CheckedRunner
+
+__all__ = [
+    'CheckedRunner',
+    'IterationSeedHook',
+    'SafeCheckpointHook',
+    'allow_mmengine_checkpoints',
+]

@@ -1,0 +1,1 @@
+# Copyright (c) The mmpointrend authors.
