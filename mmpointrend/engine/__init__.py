@@ -1,5 +1,6 @@
 # Copyright (c) The mmpointrend authors.
-"""Running: safe checkpoints, exact resume, and a runner that says in a sentence what is wrong with its input."""
+"""Running: safe checkpoints, exact resume, and a runner that says in a sentence what is wrong with
+its input."""
 
 from mmpointrend.engine.checkpoint import allow_mmengine_checkpoints
 from mmpointrend.engine.hooks import IterationSeedHook, SafeCheckpointHook

@@ -1,0 +1,297 @@
+# Copyright (c) The mmpointrend authors.
+"""What ``tools/train.py`` and ``tools/test.py`` do, for both tasks: from the command line to a
+runner.
+
+The config's ``default_scope`` tells the task: ``mmdet`` is instance segmentation, ``mmseg``
+semantic segmentation.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmpointrend.engine.checkpoint import find_resumable, load_from_local
+from mmpointrend.engine.runner import CheckedRunner
+from mmpointrend.errors import ConfigError, PointRendError, sentence_of
+
+__all__ = ['run_cli', 'task_of', 'test', 'train']
+
+_TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
+
+
+def run_cli(main: Callable[[], Any]) -> None:
+    """Run a tool; an error that the user can mend ends it with one sentence on stderr and status 1.
+
+    Args:
+        main: The tool; other errors that it raises keep their traceback.
+    """
+    try:
+        main()
+    except PointRendError as error:
+        sys.exit(f'error: {sentence_of(error)}')
+
+
+def task_of(cfg: Config) -> str:
+    """Task of a config.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        ``'instance'`` or ``'semantic'``.
+
+    Raises:
+        ConfigError: ``default_scope`` is neither mmdet nor mmseg.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in _TASKS:
+        raise ConfigError(
+            f"default_scope is {scope!r}: set it to 'mmdet' for instance or 'mmseg' for semantic "
+            "segmentation; types of this package are found by their prefix, 'mmpointrend.<Type>'."
+        )
+    return _TASKS[scope]
+
+
+def train(argv: list[str] | None = None) -> None:
+    """Train as the command line says.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Raises:
+        PointRendError: Something that the user can mend.
+    """
+    parser = _parser('Train a model of either task.')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a path, from the newest whole one in the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
+    )
+    args = _parse(parser, argv)
+    cfg = _load_config(args)
+    if cfg.get('train_cfg') is None:
+        raise ConfigError(f'{args.config} has no train_cfg: it cannot be trained, only tested.')
+    if args.amp:
+        _use_amp(cfg)
+    if args.auto_scale_lr:
+        _scale_lr(cfg)
+    _make_stoppable(cfg)
+    if args.resume is not None:
+        _resume(cfg, args.resume)
+    _build_runner(cfg).train()
+
+
+def test(argv: list[str] | None = None) -> None:
+    """Test as the command line says.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Raises:
+        PointRendError: Something that the user can mend.
+    """
+    parser = _parser('Test a model of either task.')
+    parser.add_argument('checkpoint', help='weights to test')
+    parser.add_argument(
+        '--out',
+        help='write the predictions: for instances a .pkl with one dict an image and masks as RLE, '
+        'as mmdet does; for semantic segmentation a folder of label PNGs, as mmseg does',
+    )
+    parser.add_argument('--show-dir', help='draw every prediction into this folder')
+    parser.add_argument(
+        '--tta', action='store_true', help='average over flips and scales (semantic only)'
+    )
+    args = _parse(parser, argv)
+    cfg = _load_config(args)
+    if cfg.get('test_cfg') is None:
+        raise ConfigError(f'{args.config} has no test_cfg: it cannot be tested.')
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.show_dir:
+        _draw_into(cfg, args.show_dir)
+    if args.tta:
+        _use_tta(cfg)
+    if args.out:
+        _write_to(cfg, args.out)
+    _build_runner(cfg).test()
+
+
+def _parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder of logs and checkpoints; default work_dirs/<name of the config>'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that override the config; lists as key="[a,b]", without blanks',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # Set by launchers before torchrun.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    try:
+        # The checkpoint of a test may stand behind the options.
+        args = parser.parse_intermixed_args(argv)
+    except ValueError:
+        parser.error('--cfg-options takes pairs KEY=VALUE without blanks')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def _load_config(args: argparse.Namespace) -> Config:
+    if not Path(args.config).is_file():
+        raise ConfigError(f'the config {args.config} does not exist.')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    cfg.merge_from_dict(args.cfg_options or {})
+    task_of(cfg)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def _build_runner(cfg: Config) -> Runner:
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else CheckedRunner.from_cfg(cfg)
+
+
+def _use_amp(cfg: Config) -> None:
+    if get_device() == 'cpu':
+        raise ConfigError('--amp needs a GPU, and none is visible; leave it out.')
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ConfigError(
+            f'--amp needs optim_wrapper.type=OptimWrapper, and the config has {wrapper}.'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _scale_lr(cfg: Config) -> None:
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ConfigError(
+            '--auto-scale-lr needs the batch size that the learning rate is meant for: set '
+            'auto_scale_lr=dict(base_batch_size=...).'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def _make_stoppable(cfg: Config) -> None:
+    """Let a stopped run resume to the same weights: safe checkpoints, and random numbers by
+    iteration."""
+    hooks = cfg.setdefault('default_hooks', {})
+    checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
+    if checkpoint is not None and checkpoint['type'] in (
+        'CheckpointHook',
+        'mmengine.CheckpointHook',
+    ):
+        hooks['checkpoint'] = {**checkpoint, 'type': 'mmpointrend.SafeCheckpointHook'}
+    everywhere = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
+    if any('IterationSeedHook' in str((hook or {}).get('type')) for hook in everywhere):
+        return
+    loop, loader = cfg.train_cfg, cfg.train_dataloader
+    by_epoch = loop.get('by_epoch', 'EpochBasedTrainLoop' in str(loop.get('type')))
+    if not by_epoch and 'IterBasedTrainLoop' not in str(loop.get('type', 'IterBasedTrainLoop')):
+        return
+    if by_epoch and loader.get('persistent_workers'):
+        loader.persistent_workers = False
+        print_log('train_dataloader.persistent_workers is set to False, for exact resuming.')
+    if not by_epoch and not loader.get('num_workers'):
+        print_log(
+            'A resumed run will draw other augmentations: with train_dataloader.num_workers=1 or '
+            'more it would be the same run.'
+        )
+        return
+    if by_epoch and checkpoint is not None and not checkpoint.get('by_epoch', True):
+        print_log(
+            'A resumed run repeats the epoch that it was stopped in: checkpoints are saved by '
+            'iteration.'
+        )
+        return
+    hooks['iteration_seed'] = dict(type='mmpointrend.IterationSeedHook')
+
+
+def _resume(cfg: Config, where: str) -> None:
+    """Set the checkpoint to resume from, and its seed where the config has none."""
+    if where == 'auto':
+        found = find_resumable(cfg.work_dir, print_log)
+        if found is None:
+            print_log(f'No checkpoint in {cfg.work_dir}: training starts anew.')
+            return
+        where = found
+    cfg.resume, cfg.load_from = True, where
+    if cfg.get('randomness', {}).get('seed') is None and '://' not in where:
+        meta = load_from_local(where, map_location='cpu').get('meta', {})
+        cfg.randomness = {**cfg.get('randomness', {}), 'seed': meta.get('seed')}
+
+
+def _draw_into(cfg: Config, folder: str) -> None:
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise ConfigError(
+            "--show-dir needs a hook that draws: set default_hooks.visualization=dict(type='"
+            "DetVisualizationHook') for instances, 'SegVisualizationHook' for label maps."
+        )
+    hook.draw, hook.interval = True, 1
+    folder = str(Path(folder).absolute())
+    if task_of(cfg) == 'instance':
+        hook.test_out_dir = folder
+    else:
+        cfg.visualizer.save_dir = folder
+
+
+def _use_tta(cfg: Config) -> None:
+    if task_of(cfg) == 'instance':
+        raise ConfigError(
+            '--tta works for semantic segmentation; averaging instance masks comes with a later '
+            'version.'
+        )
+    if 'tta_pipeline' not in cfg:
+        raise ConfigError(
+            '--tta needs tta_pipeline in the config; every dataset config of mmseg shows one.'
+        )
+    tta_model = cfg.get('tta_model') or dict(type='SegTTAModel')
+    # mmseg's own takes the sigmoid twice where there is one class.
+    if tta_model['type'] in ('SegTTAModel', 'mmseg.SegTTAModel'):
+        tta_model = {**tta_model, 'type': 'mmpointrend.SegTTAModel'}
+    cfg.model = dict(tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def _write_to(cfg: Config, out: str) -> None:
+    if task_of(cfg) == 'instance':
+        if Path(out).suffix not in ('.pkl', '.pickle'):
+            raise ConfigError(
+                f'--out {out}: the predictions of instances go to a file, name it *.pkl.'
+            )
+        writer: dict[str, Any] = dict(type='mmdet.DumpDetResults', out_file_path=out)
+    else:
+        if Path(out).suffix:
+            raise ConfigError(f'--out {out}: label maps go to a folder, name one without a suffix.')
+        writer = dict(type='mmseg.IoUMetric', format_only=True, output_dir=out)
+    present = cfg.get('test_evaluator') or []
+    cfg.test_evaluator = [*(present if isinstance(present, list) else [present]), writer]

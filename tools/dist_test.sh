@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Test on several processes: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
+# Several machines: the same on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set. Without a GPU: gloo, on CPUs.
+set -euo pipefail
+
+if (($# < 3)); then
+    echo "usage: $0 CONFIG CHECKPOINT GPUS [arguments of test.py]" >&2
+    exit 2
+fi
+TOOLS=$(cd "$(dirname "$0")" && pwd)
+CONFIG=$1
+CHECKPOINT=$2
+GPUS=$3
+
+PYTHONPATH="${TOOLS}/..:${PYTHONPATH:-}" exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="${GPUS}" \
+    "${TOOLS}/test.py" "${CONFIG}" "${CHECKPOINT}" --launcher pytorch "${@:4}"
