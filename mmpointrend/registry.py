@@ -19,7 +19,14 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'RUNNERS', 'TRANSFORMS', 'VISUALIZERS']
+__all__ = [
+    'DATASETS',
+    'HOOKS',
+    'LOOPS',
+    'METRICS',
+    'MODELS',
+    'POINT_SELECTIONS',
+    'RUNNERS', 'TRANSFORMS', 'VISUALIZERS']
 
 
 def _child(name: str, parent: Registry, *modules: str) -> Registry:
@@ -36,3 +43,6 @@ HOOKS = _child('hook', MMENGINE_HOOKS, 'visualization')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'evaluation')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization')
 RUNNERS = _child('runner', MMENGINE_RUNNERS)
+
+# Training strategies of point selection: a kind of our own, without a parent.
+POINT_SELECTIONS = Registry('point selection', scope='mmpointrend', locations=['mmpointrend.models'])

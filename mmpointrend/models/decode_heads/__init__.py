@@ -1,0 +1,7 @@
+# Copyright (c) The mmpointrend authors.
+"""Semantic task: PointRend as a decode head of mmseg."""
+
+from mmpointrend.models.decode_heads.pointrend_head import PointRendHead
+from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
+
+__all__ = ['PointRendHead', 'SemanticPointHead']

@@ -1,0 +1,265 @@
+# Copyright (c) The mmpointrend authors.
+"""PointRend as a decode head of mmseg: what is particular to images, round the core's renderer.
+
+B images, K channels of the logits, P points; ``inputs`` is the list of feature levels (B, C, H, W) from neck or
+backbone.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.utils import add_prefix
+from torch import Tensor
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.models.rendering import Rendering
+from mmpointrend.models.scope import scoped
+from mmpointrend.models.selection import build_selection
+from mmpointrend.points import (
+    UNCERTAINTIES,
+    SubdivisionObserver,
+    sample_features,
+    sample_labels,
+    subdivide,
+)
+from mmpointrend.registry import MODELS
+
+__all__ = ['PointRendHead']
+
+# Heads of mmseg whose `forward(inputs)` does not return one map of logits, in training or in testing.
+_REFUSED = (
+    'DDRHead',
+    'EncHead',
+    'MaskFormerHead',
+    'Mask2FormerHead',
+    'PIDHead',
+    'SideAdapterCLIPHead',
+    'VPDDepthHead',
+)
+
+
+def _build_coarse_head(cfg: dict) -> BaseDecodeHead:
+    """Build the coarse head, or refuse it by name."""
+    cfg = scoped(cfg, 'mmseg')
+    coarse_head = MMSEG_MODELS.build(cfg)
+    names = {cls.__name__ for cls in type(coarse_head).__mro__}
+    if isinstance(coarse_head, BaseCascadeDecodeHead) or names.intersection(_REFUSED):
+        raise ConfigError(
+            f'decode_head.coarse_head.type is {cfg.type}: PointRend refines one map of logits, and this head gives '
+            'something else (masks, several maps, or it needs a head before it); take a head such as FPNHead, FCNHead, '
+            'ASPPHead or UPerHead'
+        )
+    return coarse_head
+
+
+@MODELS.register_module()
+class PointRendHead(BaseModule):
+    """Coarse head and point head as one decode head (paper, section 5), in a plain ``EncoderDecoder``.
+
+    ``num_classes``, ``out_channels``, ``align_corners``, ``threshold`` and ``ignore_index`` are the coarse head's.
+    Training takes ``model.train_cfg``: ``num_points`` and the keys of :mod:`mmpointrend.models.selection`. Testing
+    takes ``model.test_cfg``: ``subdivision_steps``, ``subdivision_num_points``, ``scale_factor``, each with the default
+    given here. mmseg's own PointRend checkpoints load as they are.
+
+    Attributes:
+        observer: Called by the renderer after each step, see :class:`mmpointrend.points.SubdivisionStep`.
+
+    Args:
+        coarse_head: Config of any mmseg decode head whose ``forward(inputs)`` returns one map of logits.
+        point_head: Config of the point head, with mmseg ``PointHead``'s keys; ``type`` may be left out.
+        uncertainty: 'logits', as mmseg and detectron2, or 'probabilities', as the paper (App. B).
+        subdivision_steps: Default number of steps, also of ``mode='tensor'`` where mmseg passes no test_cfg.
+        subdivision_num_points: Default number of points of a step.
+        scale_factor: Default of what each step multiplies the sides by.
+        init_cfg: mmengine's.
+
+    Raises:
+        ConfigError: A part cannot work: the message names the key and the mend.
+    """
+
+    def __init__(
+        self,
+        coarse_head: dict,
+        point_head: dict,
+        uncertainty: str = 'logits',
+        subdivision_steps: int = 2,
+        subdivision_num_points: int = 8192,
+        scale_factor: int = 2,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if uncertainty not in UNCERTAINTIES:
+            raise ConfigError(
+                f'decode_head.uncertainty is {uncertainty!r}: choose one of {", ".join(UNCERTAINTIES)}'
+            )
+        self.coarse_head = _build_coarse_head(coarse_head)
+        self.point_head = self._build_point_head(point_head)
+        self.uncertainty = UNCERTAINTIES[uncertainty]
+        self.rendering_defaults = {
+            'subdivision_steps': subdivision_steps,
+            'subdivision_num_points': subdivision_num_points,
+            'scale_factor': scale_factor,
+        }
+        Rendering.from_config(self.rendering_defaults, 'decode_head')
+        self.observer: SubdivisionObserver | None = None
+
+    def _build_point_head(self, cfg: dict) -> torch.nn.Module:
+        """Build the point head for the coarse head, whose facts the config may repeat but not contradict."""
+        cfg = ConfigDict(cfg)
+        expected = {
+            'num_classes': self.num_classes,
+            'align_corners': self.align_corners,
+            'ignore_index': self.ignore_index,
+        }
+        for key, value in expected.items():
+            given = cfg.pop(key, value)
+            if given != value:
+                raise ConfigError(
+                    f'decode_head.point_head.{key} is {given}, but decode_head.coarse_head has {value}: leave it out, '
+                    'the point head takes it from there'
+                )
+        if cfg.get('type', 'PointHead') in ('PointHead', 'mmseg.PointHead'):
+            cfg.type = 'mmpointrend.SemanticPointHead'
+        cfg.update(num_classes=self.out_channels, ignore_index=self.ignore_index)
+        return MMSEG_MODELS.build(scoped(cfg, 'mmseg'))
+
+    @property
+    def align_corners(self) -> bool:
+        """The coarse head's convention, which holds for grids, points and samples alike."""
+        return self.coarse_head.align_corners
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.coarse_head.num_classes
+
+    @property
+    def out_channels(self) -> int:
+        """K: the number of classes, or 1 for two classes by a sigmoid."""
+        return self.coarse_head.out_channels
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability from which a pixel is class 1, where ``out_channels`` is 1."""
+        return self.coarse_head.threshold
+
+    @property
+    def ignore_index(self) -> int:
+        """Label that takes no part in the loss."""
+        return self.coarse_head.ignore_index
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        """Rendered logits with the head's own defaults (``mode='tensor'``, FLOPs counting).
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+
+        Returns:
+            Logits, shape (B, K, h * scale_factor**steps, w * scale_factor**steps) for coarse logits of (h, w).
+        """
+        return self._render(inputs, {})
+
+    def predict(
+        self, inputs: list[Tensor], batch_img_metas: list[dict], test_cfg: Mapping
+    ) -> Tensor:
+        """Rendered logits of the size of the network's input.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+            batch_img_metas: Meta information of each image.
+            test_cfg: The model's.
+
+        Returns:
+            Logits, shape (B, K, height, width).
+        """
+        logits = self._render(inputs, test_cfg or {})
+        return self.coarse_head.predict_by_feat(logits, batch_img_metas)
+
+    def loss(self, inputs: list[Tensor], batch_data_samples: list, train_cfg: Mapping) -> dict:
+        """Losses of the coarse head and of the point head; the coarse head runs once.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+            batch_data_samples: Data samples with ``gt_sem_seg``.
+            train_cfg: The model's.
+
+        Returns:
+            Losses and accuracies, 'coarse.*' and 'point.*'.
+        """
+        coarse = self._coarse_logits(inputs)
+        losses = add_prefix(self.coarse_head.loss_by_feat(coarse, batch_data_samples), 'coarse')
+        points = self._select_training_points(coarse, train_cfg)
+        labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in batch_data_samples])
+        targets = sample_labels(labels, points, self.align_corners)
+        logits = self._predict_points(inputs, coarse, points)
+        losses.update(add_prefix(self.point_head.loss(logits, targets), 'point'))
+        return losses
+
+    def _coarse_logits(self, inputs: list[Tensor]) -> Tensor:
+        """Logits (B, K, h, w) of the coarse head."""
+        coarse = self.coarse_head(inputs)
+        if not isinstance(coarse, Tensor):
+            raise ConfigError(
+                f'decode_head.coarse_head {type(self.coarse_head).__name__} returns a {type(coarse).__name__}: '
+                'PointRend refines one map of logits'
+            )
+        return coarse
+
+    @torch.no_grad()
+    def _select_training_points(self, coarse: Tensor, train_cfg: Mapping) -> Tensor:
+        """Points (B, P, 2) of a training step."""
+        selection = build_selection(train_cfg or {}, 'model.train_cfg')
+        images = torch.arange(len(coarse), device=coarse.device)
+
+        def uncertainty_at(points: Tensor) -> Tensor:
+            logits = sample_features(coarse, points, images, self.align_corners)
+            return self.uncertainty(logits.transpose(1, 2))
+
+        return selection(len(coarse), train_cfg['num_points'], uncertainty_at, coarse.device)
+
+    def _predict_points(self, inputs: list[Tensor], coarse: Tensor, points: Tensor) -> Tensor:
+        """Logits (B, K, P) of points (B, P, 2)."""
+        images = torch.arange(len(coarse), device=coarse.device)
+        fine = [
+            sample_features(inputs[index], points, images, self.align_corners)
+            for index in self.point_head.in_index
+        ]
+        return self.point_head(
+            fine[0] if len(fine) == 1 else torch.cat(fine, dim=-1),
+            sample_features(coarse, points, images, self.align_corners),
+        )
+
+    def _render(self, inputs: list[Tensor], test_cfg: Mapping) -> Tensor:
+        """Rendered logits; keys that ``test_cfg`` lacks are the head's defaults."""
+        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
+        rendering = Rendering.from_config(asked, 'model.test_cfg')
+        coarse = self._coarse_logits(inputs)
+        return subdivide(
+            coarse,
+            lambda points: self._predict_points(inputs, coarse, points),
+            num_points=rendering.num_points,
+            steps=rendering.steps,
+            scale_factor=rendering.scale_factor,
+            uncertainty=self.uncertainty,
+            align_corners=self.align_corners,
+            observer=self.observer,
+        )
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        """Also take mmseg's cascade, a list of two heads: 0 is the coarse head, 1 the point head."""
+        renamed = {
+            f'{prefix}0.': f'{prefix}coarse_head.',
+            f'{prefix}1.fc_seg.': f'{prefix}point_head.fc_logits.',
+            f'{prefix}1.': f'{prefix}point_head.',
+        }
+        for key in list(state_dict):
+            for old, new in renamed.items():
+                if key.startswith(old):
+                    state_dict[new + key[len(old) :]] = state_dict.pop(key)
+                    break
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,110 @@
+# Copyright (c) The mmpointrend authors.
+"""Point head of the semantic task. B images, P points, C fine channels of all levels together, K coarse channels."""
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.models.losses import accuracy
+from mmseg.registry import MODELS as MMSEG_MODELS
+from torch import Tensor, nn
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.models.point_head import BasePointHead
+from mmpointrend.models.scope import scoped
+from mmpointrend.registry import MODELS
+
+__all__ = ['SemanticPointHead']
+
+
+def _as_list(value: int | Sequence[int]) -> list[int]:
+    return [value] if isinstance(value, int) else list(value)
+
+
+@MODELS.register_module()
+class SemanticPointHead(BasePointHead):
+    """Class logits of points of images (paper, section 3.3), with the config keys of mmseg's ``PointHead``.
+
+    Args:
+        num_classes: Number of channels of the coarse head, which :class:`PointRendHead` fills in.
+        in_channels: Channels of each fine feature level.
+        in_index: The fine feature levels among the decode head's inputs.
+        channels: Width of the hidden layers.
+        num_fcs: Number of hidden layers.
+        coarse_pred_each_layer: Whether the coarse prediction enters every layer (the paper) or the first alone.
+        dropout_ratio: Dropout before the logits; none where it is not positive.
+        loss_decode: mmseg's loss config, or several.
+        ignore_index: Label that takes no part in the loss.
+        conv_cfg: See :class:`BasePointHead`.
+        norm_cfg: See :class:`BasePointHead`.
+        act_cfg: See :class:`BasePointHead`.
+        init_cfg: See :class:`BasePointHead`.
+
+    Raises:
+        ConfigError: ``in_channels`` and ``in_index`` differ in length.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        in_index: int | Sequence[int],
+        channels: int = 256,
+        num_fcs: int = 3,
+        coarse_pred_each_layer: bool = True,
+        dropout_ratio: float = -1,
+        loss_decode: dict | Sequence[dict] | None = None,
+        ignore_index: int = 255,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        level_channels, levels = _as_list(in_channels), _as_list(in_index)
+        if len(level_channels) != len(levels):
+            raise ConfigError(
+                f'decode_head.point_head.in_channels is {in_channels} and in_index is {in_index}: name the channels of '
+                'each level, one for one'
+            )
+        super().__init__(
+            in_channels=sum(level_channels),
+            coarse_channels=num_classes,
+            fc_channels=channels,
+            out_channels=num_classes,
+            num_fcs=num_fcs,
+            coarse_pred_each_layer=coarse_pred_each_layer,
+            dropout_ratio=dropout_ratio,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+            init_cfg=init_cfg,
+        )
+        self.in_channels = level_channels
+        self.in_index = levels
+        self.ignore_index = ignore_index
+        losses = loss_decode or {'type': 'CrossEntropyLoss', 'use_sigmoid': num_classes == 1}
+        self.loss_decode = nn.ModuleList(
+            MMSEG_MODELS.build(scoped(loss, 'mmseg'))
+            for loss in ([losses] if isinstance(losses, dict) else losses)
+        )
+
+    def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses and accuracy of points.
+
+        Args:
+            logits: Logits, shape (B, K, P).
+            labels: Class labels, ``ignore_index`` where there is none, integer, shape (B, P).
+
+        Returns:
+            mmseg's ``loss_name`` of each loss, and 'acc_seg' in percent.
+        """
+        # mmseg's losses know images, not sets of points: a set is an image one pixel wide.
+        logits, labels = logits.unsqueeze(-1), labels.long().unsqueeze(-1)
+        losses: dict[str, Tensor] = {}
+        for loss in self.loss_decode:
+            value = loss(logits, labels, ignore_index=self.ignore_index)
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+        # One channel is the logit of class 1 against that of class 0, which is 0.
+        scores = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+        losses['acc_seg'] = accuracy(scores, labels, ignore_index=self.ignore_index)
+        return losses

@@ -1,0 +1,73 @@
+# Copyright (c) The mmpointrend authors.
+"""How a config asks for rendering: the keys that mmdet's and mmseg's ``test_cfg`` know, checked once for both tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.points import steps_to_reach
+
+__all__ = ['Rendering']
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Arguments of :func:`mmpointrend.points.subdivide` that a config sets.
+
+    Attributes:
+        num_points: N, points of one step and region, >= 1 (``subdivision_num_points``).
+        steps: Number of steps, >= 0 (``subdivision_steps``).
+        scale_factor: What each step multiplies the sides by, an integer >= 2.
+    """
+
+    num_points: int
+    steps: int
+    scale_factor: int = 2
+
+    @classmethod
+    def from_config(cls, cfg: Mapping, where: str, coarse_size: int | None = None) -> 'Rendering':
+        """Read a test_cfg; other keys in it are left alone.
+
+        Args:
+            cfg: Config with ``subdivision_num_points``, ``subdivision_steps`` and ``scale_factor`` (default 2). Where
+                ``coarse_size`` is known, ``output_size`` may stand in for ``subdivision_steps``.
+            where: The config's name for messages, such as 'test_cfg.rcnn'.
+            coarse_size: Side of the coarse prediction in pixels.
+
+        Returns:
+            The checked arguments.
+
+        Raises:
+            ConfigError: A key is missing, out of range, or the output size is not reachable.
+        """
+        scale_factor = cfg.get('scale_factor', 2)
+        steps = cfg.get('subdivision_steps')
+        output_size = None if coarse_size is None else cfg.get('output_size')
+        _require(where, 'scale_factor', scale_factor, least=2)
+        _require(where, 'subdivision_num_points', cfg.get('subdivision_num_points'), least=1)
+        if output_size is None:
+            _require(where, 'subdivision_steps', steps, least=0)
+        else:
+            steps = cls._steps_to(coarse_size, output_size, scale_factor, steps, where)
+        return cls(cfg['subdivision_num_points'], steps, scale_factor)
+
+    @staticmethod
+    def _steps_to(
+        coarse_size: int, output_size: int, scale_factor: int, steps: int | None, where: str
+    ) -> int:
+        try:
+            needed = steps_to_reach(coarse_size, output_size, scale_factor)
+        except ValueError as error:
+            raise ConfigError(f'{where}.output_size: {error}') from error
+        if steps not in (None, needed):
+            raise ConfigError(
+                f'{where}.output_size of {output_size} takes {needed} steps from {coarse_size}, but subdivision_steps '
+                f'is {steps}: set subdivision_steps to {needed}, or to None'
+            )
+        return needed
+
+
+def _require(where: str, key: str, value: object, least: int) -> None:
+    """Refuse anything but an integer of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f'{where}.{key} is {value}: set it to an integer of at least {least}')

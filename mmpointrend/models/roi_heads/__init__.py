@@ -1,0 +1,8 @@
+# Copyright (c) The mmpointrend authors.
+"""Instance task: PointRend as an RoI head of mmdet."""
+
+from mmpointrend.models.roi_heads.coarse_mask_head import CoarseMaskHead
+from mmpointrend.models.roi_heads.mask_point_head import MaskPointHead
+from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
+
+__all__ = ['CoarseMaskHead', 'MaskPointHead', 'PointRendRoIHead']

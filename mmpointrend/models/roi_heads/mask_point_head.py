@@ -1,0 +1,95 @@
+# Copyright (c) The mmpointrend authors.
+"""Point head of the instance task. R RoIs, P points, C fine and K coarse channels."""
+
+import torch
+from mmdet.registry import MODELS as MMDET_MODELS
+from torch import Tensor
+
+from mmpointrend.models.point_head import BasePointHead
+from mmpointrend.models.scope import scoped
+from mmpointrend.registry import MODELS
+
+__all__ = ['MaskPointHead']
+
+
+@MODELS.register_module()
+class MaskPointHead(BasePointHead):
+    """Foreground logits of points of RoIs (paper, section 3.3), with mmdet's config keys and state-dict names.
+
+    Args:
+        num_classes: Number of classes of the dataset.
+        num_fcs: Number of hidden layers.
+        in_channels: C, over all fine feature levels together.
+        fc_channels: Width of the hidden layers.
+        class_agnostic: Whether one logit serves all classes; independent of the coarse head's flag.
+        coarse_channels: K of the coarse head; the RoI head fills it in, ``num_classes`` otherwise.
+        coarse_pred_each_layer: Whether the coarse prediction enters every layer.
+        conv_cfg: See :class:`BasePointHead`.
+        norm_cfg: See :class:`BasePointHead`.
+        act_cfg: See :class:`BasePointHead`.
+        loss_point: mmdet's loss config, of a loss that takes (R, 1, P) logits, (R, P) targets and (R,) labels.
+        init_cfg: See :class:`BasePointHead`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_fcs: int = 3,
+        in_channels: int = 256,
+        fc_channels: int = 256,
+        class_agnostic: bool = False,
+        coarse_channels: int | None = None,
+        coarse_pred_each_layer: bool = True,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        loss_point: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            coarse_channels=num_classes if coarse_channels is None else coarse_channels,
+            fc_channels=fc_channels,
+            out_channels=1 if class_agnostic else num_classes,
+            num_fcs=num_fcs,
+            coarse_pred_each_layer=coarse_pred_each_layer,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+            init_cfg=init_cfg,
+        )
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.class_agnostic = class_agnostic
+        loss_cfg = {'type': 'CrossEntropyLoss', 'use_mask': True, 'loss_weight': 1.0}
+        self.loss_point = MMDET_MODELS.build(scoped(loss_point or loss_cfg, 'mmdet'))
+
+    def forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Logits of points, of one class a region where ``classes`` names it.
+
+        Args:
+            features: Fine-grained features, shape (R, P, C).
+            coarse: Coarse logits at the same points, shape (R, P, K).
+            classes: Class of each RoI, shape (R,); all classes where it is None. A class-agnostic head has one
+                logit for all of them.
+
+        Returns:
+            Logits, shape (R, 1, P), or (R, num_classes, P) without ``classes``.
+        """
+        return super().forward(features, coarse, None if self.class_agnostic else classes)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of points of the RoIs' own classes.
+
+        Args:
+            logits: Logits, shape (R, 1, P); R may be 0.
+            targets: Mask values in [0, 1], shape (R, P).
+
+        Returns:
+            Scalar; 0 with a gradient of 0 for every parameter where there is no RoI, so that all ranks of a
+            distributed run take part.
+        """
+        if len(logits) == 0:
+            return logits.sum()
+        own_class = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        return self.loss_point(logits, targets, own_class)

@@ -1,0 +1,289 @@
+# Copyright (c) The mmpointrend authors.
+"""PointRend as an RoI head of mmdet: what is particular to instances, round the core's renderer.
+
+B images, R RoIs of all images together, C channels of a fine feature level, K classes (1 where class-agnostic),
+P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of the network's input.
+"""
+
+import torch
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmdet.structures.bbox import bbox2roi
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.models.roi_heads.checks import (
+    check_classes,
+    check_fine_channels,
+    check_mask_size,
+    probe_mask_head,
+)
+from mmpointrend.models.rendering import Rendering
+from mmpointrend.models.scope import scoped
+from mmpointrend.models.selection import build_selection
+from mmpointrend.points import (
+    SubdivisionObserver,
+    logit_uncertainty,
+    roi_points_to_image,
+    sample_features,
+    sample_masks,
+    subdivide,
+)
+from mmpointrend.registry import MODELS
+
+__all__ = ['PointRendRoIHead']
+
+# mmdet's classes of the same names do not fit under our RoI head: a config moved over by prefixing the RoI head alone
+# means ours.
+_OURS = ('CoarseMaskHead', 'MaskPointHead')
+
+
+def _as_ours(cfg: dict) -> ConfigDict:
+    """Config of a head under ours: mmdet's PointRend types become ours, any other type stays what it is."""
+    cfg = scoped(cfg, 'mmdet')
+    name = cfg.type.removeprefix('mmdet.') if isinstance(cfg.type, str) else cfg.type.__name__
+    if name in _OURS:
+        cfg.type = f'mmpointrend.{name}'
+    return cfg
+
+
+@MODELS.register_module()
+class PointRendRoIHead(StandardRoIHead):
+    """Mask R-CNN's RoI head with PointRend's mask branch (paper, section 4).
+
+    Takes the config keys of mmdet's ``PointRendRoIHead`` and has its state-dict names. Besides them:
+
+    - ``train_cfg.train_on_pred_boxes``: train the mask branch on predicted boxes (paper, App. A), default False;
+    - ``train_cfg.point_selection``: any training strategy, see :mod:`mmpointrend.models.selection`;
+    - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
+    - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated.
+
+    Attributes:
+        observer: Called by the renderer after each step, see :class:`mmpointrend.points.SubdivisionStep`; the
+            regions it sees are the detections of the batch's images one after the other.
+
+    Args:
+        point_head: Config of the point head.
+        **kwargs: Those of mmdet's ``StandardRoIHead``.
+
+    Raises:
+        ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
+    """
+
+    def __init__(self, point_head: dict, **kwargs: object) -> None:
+        for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
+            if kwargs.get(key) is None:
+                raise ConfigError(f'roi_head.{key} is missing: PointRend refines the masks of detected boxes')
+            kwargs[key] = _as_ours(kwargs[key])
+        super().__init__(**kwargs)
+        coarse_channels, coarse_size = probe_mask_head(self.mask_head, self.mask_roi_extractor)
+        self.point_head = MMDET_MODELS.build(
+            ConfigDict(coarse_channels=coarse_channels, **_as_ours(point_head))
+        )
+        check_classes(self.bbox_head, self.mask_head, self.point_head, coarse_channels)
+        check_fine_channels(self.point_head, self.mask_roi_extractor)
+        if self.train_cfg is not None:
+            check_mask_size(self.train_cfg, coarse_size)
+            self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
+        if self.test_cfg is not None:
+            self.rendering = Rendering.from_config(self.test_cfg, 'test_cfg.rcnn', coarse_size)
+        self.observer: SubdivisionObserver | None = None
+
+    def forward(
+        self,
+        x: tuple[Tensor, ...],
+        rpn_results_list: list[InstanceData],
+        batch_data_samples: list | None = None,
+    ) -> tuple:
+        """Outputs without post-processing (``mode='tensor'``).
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            rpn_results_list: Proposals of each image.
+            batch_data_samples: Unused, mmdet's interface.
+
+        Returns:
+            What mmdet's Mask R-CNN returns (class scores, box deltas and coarse mask logits (R, K, h, w) of at most
+            100 proposals), and the rendered mask logits of these (R, 1, H, W), for the best class of each.
+        """
+        results = super().forward(x, rpn_results_list, batch_data_samples)
+        class_scores, coarse = results[0], results[-1]
+        rois = bbox2roi([proposals.bboxes for proposals in rpn_results_list])[: len(coarse)]
+        labels = class_scores[: len(coarse), :-1].argmax(dim=1)
+        return (*results, self._render(x, rois, labels, coarse))
+
+    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
+        """mmdet's box loss, after which the mask branch's boxes are set.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            sampling_results: Sampled proposals of each image. With ``train_on_pred_boxes`` their ``pos_priors``
+                become the boxes predicted for them: the mask branch, which comes next, takes its boxes from there.
+
+        Returns:
+            mmdet's.
+        """
+        results = super().bbox_loss(x, sampling_results)
+        if self.train_cfg.get('train_on_pred_boxes', False):
+            sizes = [len(result.priors) for result in sampling_results]
+            for result, deltas in zip(
+                sampling_results, results['bbox_pred'].detach().split(sizes), strict=True
+            ):
+                result.pos_priors = self._predicted_boxes(result, deltas)
+        return results
+
+    def _predicted_boxes(self, result: SamplingResult, deltas: Tensor) -> Tensor:
+        """Boxes (pos, 4) of an image's positives as predicted for their ground-truth class, not clipped."""
+        num_positives = len(result.pos_priors)
+        deltas = deltas[:num_positives]
+        if not self.bbox_head.reg_class_agnostic:
+            size = self.bbox_head.bbox_coder.encode_size
+            per_class = deltas.reshape(num_positives, self.bbox_head.num_classes, size)
+            deltas = per_class[torch.arange(num_positives), result.pos_gt_labels]
+        return self.bbox_head.bbox_coder.decode(result.pos_priors, deltas)
+
+    def mask_loss(
+        self,
+        x: tuple[Tensor, ...],
+        sampling_results: list[SamplingResult],
+        bbox_feats: Tensor,
+        batch_gt_instances: list[InstanceData],
+    ) -> dict:
+        """Losses of the coarse head and of the point head.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            sampling_results: Sampled boxes of each image; positives may be missing anywhere.
+            bbox_feats: Unused, mmdet's interface.
+            batch_gt_instances: Ground truth of each image, with ``masks`` as bitmaps or polygons.
+
+        Returns:
+            mmdet's, with ``loss_mask`` and ``loss_point`` under 'loss_mask'.
+        """
+        mask_results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
+        coarse = mask_results['mask_preds']
+        rois = bbox2roi([result.pos_priors for result in sampling_results])
+        labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        points = self._select_training_points(coarse, labels)
+        targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
+        logits = self._predict_points(x, rois, labels, coarse, points)
+        mask_results['loss_mask']['loss_point'] = self.point_head.loss(logits, targets)
+        return mask_results
+
+    @torch.no_grad()
+    def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
+        """Points (R, P, 2) of a training step, by the uncertainty of each RoI's own class."""
+        own = _of_class(coarse, labels)
+        regions = torch.arange(len(own), device=own.device)
+
+        def uncertainty_at(points: Tensor) -> Tensor:
+            return logit_uncertainty(sample_features(own, points, regions).transpose(1, 2))
+
+        return self.point_selection(
+            len(own), self.train_cfg.num_points, uncertainty_at, coarse.device
+        )
+
+    @staticmethod
+    def _point_targets(
+        rois: Tensor,
+        points: Tensor,
+        sampling_results: list[SamplingResult],
+        batch_gt_instances: list[InstanceData],
+    ) -> Tensor:
+        """Ground-truth mask values (R, P) in [0, 1] at points."""
+        in_image = roi_points_to_image(rois[:, 1:], points)
+        sizes = [len(result.pos_priors) for result in sampling_results]
+        targets = [points.new_zeros(0, points.shape[1])]
+        for image_points, result, instances in zip(
+            in_image.split(sizes), sampling_results, batch_gt_instances, strict=True
+        ):
+            if len(image_points) == 0:
+                continue
+            masks = torch.from_numpy(instances.masks.to_ndarray()).to(points.device)
+            size = image_points.new_tensor([masks.shape[-1], masks.shape[-2]])
+            targets.append(sample_masks(masks, image_points / size, result.pos_assigned_gt_inds))
+        return torch.cat(targets)
+
+    def _predict_points(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor, points: Tensor
+    ) -> Tensor:
+        """Logits (R, 1, P) of points (R, P, 2) for each RoI's own class."""
+        in_image = roi_points_to_image(rois[:, 1:], points)
+        images = rois[:, 0].long()
+        fine = []
+        for level, stride in zip(x, self.mask_roi_extractor.featmap_strides, strict=False):
+            size = in_image.new_tensor([level.shape[-1], level.shape[-2]]) * stride
+            fine.append(sample_features(level, in_image / size, images))
+        regions = torch.arange(len(rois), device=rois.device)
+        return self.point_head(
+            fine[0] if len(fine) == 1 else torch.cat(fine, dim=-1),
+            sample_features(coarse, points, regions),
+            labels,
+        )
+
+    def _render(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
+    ) -> Tensor:
+        """Mask logits (R, 1, H, W) of each RoI's own class; no other class is carried through the steps."""
+        return subdivide(
+            _of_class(coarse, labels),
+            lambda points: self._predict_points(x, rois, labels, coarse, points),
+            num_points=self.rendering.num_points,
+            steps=self.rendering.steps,
+            scale_factor=self.rendering.scale_factor,
+            observer=self.observer,
+        )
+
+    def predict_mask(
+        self,
+        x: tuple[Tensor, ...],
+        batch_img_metas: list[dict],
+        results_list: list[InstanceData],
+        rescale: bool = False,
+    ) -> list[InstanceData]:
+        """Render the masks of detections.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            batch_img_metas: Meta information of each image.
+            results_list: Detections of each image: ``bboxes`` and ``labels``; any image may have none.
+            rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
+
+        Returns:
+            ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
+            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
+        """
+        rois = bbox2roi([results.bboxes for results in results_list])
+        labels = torch.cat([results.labels for results in results_list])
+        coarse = self._mask_forward(x, rois)['mask_preds']
+        logits = self._render(x, rois, labels, coarse)
+        sizes = [len(results) for results in results_list]
+        for results, meta, image_logits in zip(
+            results_list, batch_img_metas, logits.split(sizes), strict=True
+        ):
+            results.masks = self._paste(image_logits, results.bboxes, meta, rescale)
+        return results_list
+
+    def _paste(self, logits: Tensor, bboxes: Tensor, meta: dict, rescale: bool) -> Tensor:
+        """Masks (R, height, width) of an image from logits (R, 1, H, W) of its boxes, by mmdet's mask head."""
+        if len(bboxes) > 0:
+            only_channel = torch.zeros(len(bboxes), dtype=torch.long, device=bboxes.device)
+            return self.mask_head._predict_by_feat_single(
+                logits, bboxes, only_channel, meta, self.test_cfg, rescale
+            )
+        height, width = meta['ori_shape'][:2]
+        if not rescale:
+            scale_x, scale_y = meta['scale_factor'][:2]
+            height, width = round(height * scale_y), round(width * scale_x)
+        dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
+        return torch.zeros(0, height, width, dtype=dtype, device=bboxes.device)
+
+
+def _of_class(coarse: Tensor, labels: Tensor) -> Tensor:
+    """Coarse logits (R, 1, h, w) of each RoI's own class out of (R, K, h, w); the only ones where K is 1."""
+    if coarse.shape[1] == 1:
+        return coarse
+    return coarse[torch.arange(len(coarse), device=coarse.device), labels].unsqueeze(1)

@@ -1,0 +1,56 @@
+# Copyright (c) The mmpointrend authors.
+"""The training strategy that a config asks for.
+
+A model's ``train_cfg`` (of an RoI head its ``rcnn`` part) chooses by ``oversample_ratio`` and
+``importance_sample_ratio``, the keys that mmdet and mmseg know, or names any strategy as
+``point_selection=dict(type='RegularGridSelection')``. A strategy of your own is registered with
+``@POINT_SELECTIONS.register_module()`` and needs the ``__call__`` of
+:class:`mmpointrend.points.PointSelection`.
+"""
+
+from mmengine.config import ConfigDict
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.models.scope import scoped
+from mmpointrend.points import (
+    BiasedSelection,
+    PointSelection,
+    RegularGridSelection,
+    UniformSelection,
+)
+from mmpointrend.registry import POINT_SELECTIONS
+
+__all__ = ['build_selection']
+
+for _strategy in (BiasedSelection, RegularGridSelection, UniformSelection):
+    POINT_SELECTIONS.register_module(module=_strategy)
+
+
+def build_selection(train_cfg: ConfigDict, where: str) -> PointSelection:
+    """Build the strategy of a train_cfg.
+
+    Args:
+        train_cfg: Config with ``num_points`` and either ``point_selection`` or the two ratios.
+        where: The config's name for messages, such as 'train_cfg.rcnn'.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        ConfigError: ``num_points`` is missing or not positive, or the strategy refuses its arguments.
+    """
+    num_points = train_cfg.get('num_points')
+    if not isinstance(num_points, int) or num_points < 1:
+        raise ConfigError(
+            f'{where}.num_points is {num_points}: set it to the number of points to train on per region, such as 196'
+        )
+    ratios = {
+        key: train_cfg[key]
+        for key in ('oversample_ratio', 'importance_sample_ratio')
+        if key in train_cfg
+    }
+    cfg = train_cfg.get('point_selection', {'type': 'BiasedSelection', **ratios})
+    try:
+        return POINT_SELECTIONS.build(scoped(cfg, 'mmpointrend'))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f'{where}: {error}') from error

@@ -1,0 +1,65 @@
+# Copyright (c) The mmpointrend authors.
+"""The core of PointRend, for any region and any framework: it needs torch and nothing else.
+
+Three parts (paper, section 3): *point selection* (:mod:`.selection`, :mod:`.uncertainty`), *point features*
+(:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them.
+What differs between instance and semantic segmentation enters as an argument.
+"""
+
+from mmpointrend.points.coordinates import (
+    grid_points,
+    map_points_to_pixels,
+    regular_grid,
+    roi_points_to_image,
+)
+from mmpointrend.points.mlp import PointMLP
+from mmpointrend.points.sampling import (
+    bilinear_corners,
+    sample_features,
+    sample_labels,
+    sample_masks,
+)
+from mmpointrend.points.selection import (
+    BiasedSelection,
+    PointSelection,
+    RegularGridSelection,
+    UniformSelection,
+    select_uncertain,
+)
+from mmpointrend.points.subdivision import (
+    SubdivisionObserver,
+    SubdivisionStep,
+    steps_to_reach,
+    subdivide,
+)
+from mmpointrend.points.uncertainty import (
+    UNCERTAINTIES,
+    Uncertainty,
+    logit_uncertainty,
+    probability_uncertainty,
+)
+
+__all__ = [
+    'UNCERTAINTIES',
+    'BiasedSelection',
+    'PointMLP',
+    'PointSelection',
+    'RegularGridSelection',
+    'SubdivisionObserver',
+    'SubdivisionStep',
+    'Uncertainty',
+    'UniformSelection',
+    'bilinear_corners',
+    'grid_points',
+    'logit_uncertainty',
+    'map_points_to_pixels',
+    'probability_uncertainty',
+    'regular_grid',
+    'roi_points_to_image',
+    'sample_features',
+    'sample_labels',
+    'sample_masks',
+    'select_uncertain',
+    'steps_to_reach',
+    'subdivide',
+]

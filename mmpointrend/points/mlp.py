@@ -1,0 +1,108 @@
+# Copyright (c) The mmpointrend authors.
+"""The point head's network: a small MLP shared by all points and all regions (paper, section 3.3).
+
+R regions, P points, C channels of the fine-grained features, K channels of the coarse prediction, k outputs.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ['PointMLP']
+
+# Name and module of a normalisation for the given number of channels, over (R, channels, P).
+MakeNorm = Callable[[int], tuple[str, nn.Module]]
+
+
+class _PointLayer(nn.Module):
+    """One hidden layer. ``conv`` holds its weight as a 1x1 ``Conv1d`` (out, in, 1), the layout of all checkpoints."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm: MakeNorm | None, activation: nn.Module
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size=1, bias=norm is None)
+        self.norm_name: str | None = None
+        if norm is not None:
+            self.norm_name, module = norm(out_channels)
+            self.add_module(self.norm_name, module)
+        self.activate = activation
+
+    def forward(self, features: Tensor, coarse: Tensor | None) -> Tensor:
+        """Hidden features (R, P, out) of features (R, P, in - K) and coarse features (R, P, K) or none."""
+        x = _split_linear(features, coarse, self.conv.weight[..., 0], self.conv.bias)
+        if self.norm_name is not None:
+            x = self.get_submodule(self.norm_name)(x.transpose(1, 2)).transpose(1, 2)
+        return self.activate(x)
+
+
+def _split_linear(
+    features: Tensor, coarse: Tensor | None, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """``linear(cat([features, coarse]))`` without the concatenation, which costs more than the coarse part itself."""
+    channels = features.shape[-1]
+    x = F.linear(features, weight[:, :channels], bias)
+    return x if coarse is None else x + F.linear(coarse, weight[:, channels:])
+
+
+class PointMLP(nn.Module):
+    """MLP over fine-grained and coarse features of a point, the coarse ones re-entering at every layer.
+
+    Args:
+        in_channels: C, over all fine-grained feature maps together.
+        coarse_channels: K of the coarse prediction.
+        hidden_channels: Width of the hidden layers.
+        out_channels: k.
+        num_layers: Number of hidden layers, >= 0.
+        coarse_each_layer: Whether the coarse features enter every layer (the paper), or the first one only.
+        dropout: Share of the last hidden features dropped in training, before the logits.
+        norm: Makes the normalisation of a hidden layer; none where it is None.
+        activation: Makes the activation of a hidden layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        coarse_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int = 3,
+        coarse_each_layer: bool = True,
+        dropout: float = 0,
+        norm: MakeNorm | None = None,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.coarse_each_layer = coarse_each_layer
+        self.fcs = nn.ModuleList()
+        channels = in_channels + coarse_channels
+        for _ in range(num_layers):
+            self.fcs.append(_PointLayer(channels, hidden_channels, norm, activation()))
+            channels = hidden_channels + (coarse_channels if coarse_each_layer else 0)
+        self.dropout = nn.Dropout(dropout)
+        self.fc_logits = nn.Conv1d(channels, out_channels, kernel_size=1)
+
+    def forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Logits of points.
+
+        Args:
+            features: Fine-grained features, shape (R, P, C).
+            coarse: Coarse prediction at the same points, shape (R, P, K).
+            classes: The one class wanted of each region, in ``[0, k)``, integer, shape (R,); all where it is None.
+
+        Returns:
+            Logits, shape (R, k, P), or (R, 1, P) where ``classes`` is given.
+        """
+        x = features
+        for number, layer in enumerate(self.fcs):
+            x = layer(x, coarse if number == 0 or self.coarse_each_layer else None)
+        if len(self.fcs) == 0 or self.coarse_each_layer:
+            x = torch.cat([x, coarse], dim=-1)
+        x = self.dropout(x)
+        weight, bias = self.fc_logits.weight[..., 0], self.fc_logits.bias
+        if classes is None:
+            return F.linear(x, weight, bias).transpose(1, 2)
+        logits = torch.baddbmm(bias[classes][:, None, None], x, weight[classes].unsqueeze(-1))
+        return logits.transpose(1, 2)
