@@ -41,7 +41,7 @@ def _check_neighbours() -> None:
 
 _check_neighbours()
 
-# mmengine takes `package::config` only for packages in this table, and looks the value up first as a
-# distribution, then as a module. A module name that is no distribution's makes it find the folder
+# mmengine takes `package::config` only for packages in this table, and looks the value up first as
+# a distribution, then as a module. A module name that is no distribution's makes it find the folder
 # that is really imported, be we installed, installed as editable, or only on PYTHONPATH.
 MODULE2PACKAGE['mmpointrend'] = 'mmpointrend.registry'

@@ -1,0 +1,50 @@
+# Copyright (c) The mmpointrend authors.
+# `make demo` and `make test` do all the set-up themselves; `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+# The environment is made again when one of the files that describe it has other content.
+SETUP_FILES := requirements/lock.txt requirements/setup_venv.sh setup.py mmpointrend/version.py
+SETUP_DONE := $(VENV)/.set-up-$(shell cat $(SETUP_FILES) | sha256sum | cut -c 1-16)
+
+# One thread a process: the tests and the data loaders already run side by side.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint types docstrings unit clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(SETUP_DONE)  ## Make the environment in .venv (the first time compiles mmcv: about 10 minutes)
+
+$(SETUP_DONE):
+	requirements/setup_venv.sh $(VENV) $(PYTHON)
+	@rm -f $(VENV)/.set-up-*
+	@touch $@
+
+demo: setup  ## Train both tasks with and without PointRend on generated shapes; pictures in work_dirs/demo
+	$(BIN)/python demo/demo.py
+
+test: lint types docstrings unit  ## All checks: lint, types, docstrings, tests
+
+lint: setup  ## Ruff
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: setup  ## Mypy
+	$(BIN)/python -m mypy
+
+docstrings: setup  ## Docstring coverage
+	$(BIN)/python -m interrogate --quiet mmpointrend tools demo tests setup.py
+
+unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean:  ## Remove the environment and what tools leave behind, not work_dirs
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
