@@ -1,12 +1,17 @@
 # Copyright (c) The mmpointrend authors.
 """Tiny datasets and configs of both tasks: a training run of a few iterations takes seconds on one core."""
 
+import itertools
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
+_RUNS = itertools.count()
 CLASSES = ('disc', 'box')
 SIZE = 64
 
@@ -89,12 +94,12 @@ val_dataloader = test_dataloader = dict(
     batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**dataset, pipeline=test_pipeline))
 val_evaluator = test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-train_cfg = dict(type='IterBasedTrainLoop', max_iters={length}, val_interval=1000)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters={length}, val_interval={interval})
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end={length}, by_epoch=False)]
 default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval={interval}),
     visualization=dict(type='SegVisualizationHook'))
 visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 model = dict(
@@ -134,14 +139,14 @@ val_dataloader = test_dataloader = dict(
     dataset=dict(**dataset, test_mode=True, pipeline=test_pipeline))
 val_evaluator = test_evaluator = dict(
     type='CocoMetric', ann_file={data!r} + '/annotations.json', metric=['bbox', 'segm'])
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs={length}, val_interval=1000)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs={length}, val_interval={interval})
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4),
     dict(type='MultiStepLR', milestones=[1], by_epoch=True)]
 default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', interval=1),
+    checkpoint=dict(type='CheckpointHook', interval={interval}),
     visualization=dict(type='DetVisualizationHook'))
 visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 rcnn = dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
@@ -191,12 +196,29 @@ _TASKS = {'semantic': _SEMANTIC, 'instance': _INSTANCE}
 
 
 def write_config(
-    task: str, folder: Path, data: Path, *, length: int, workers: int = 1, name: str = 'tiny'
+    task: str, folder: Path, data: Path, *, length: int, interval: int = 2, workers: int = 1
 ) -> Path:
     """Config of a tiny run: ``length`` is in iterations (semantic) or epochs (instance)."""
     text = (_TASKS[task] + _COMMON).format(
-        data=str(data), length=length, workers=workers, work_dir=str(folder / 'run')
+        data=str(data),
+        length=length,
+        interval=interval,
+        workers=workers,
+        work_dir=str(folder / 'run'),
     )
-    path = folder / f'{name}_{task}.py'
+    path = folder / f'tiny_{task}.py'
     path.write_text(text)
     return path
+
+
+def run_tool(tool: str, *arguments: object) -> None:
+    """``python tools/<tool>.py arguments`` in this process, which has imported everything already."""
+    script = Path(__file__).parents[1] / 'tools' / f'{tool}.py'
+    # Within one second two runs would share the name under which mmengine keeps its logger.
+    name = f'run{next(_RUNS)}'
+    argv = [str(script), *map(str, arguments)]
+    argv += [] if '--cfg-options' in argv else ['--cfg-options']
+    argv.insert(argv.index('--cfg-options') + 1, f'experiment_name={name}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', argv)
+        runpy.run_path(str(script), run_name='__main__')

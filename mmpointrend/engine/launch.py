@@ -76,7 +76,7 @@ def train(argv: list[str] | None = None) -> None:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without a path, from the newest whole one in the work dir',
+        help='go on from this checkpoint; without a path, from the newest whole one in --work-dir',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
     parser.add_argument(
@@ -155,8 +155,9 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.
     try:
         # The checkpoint of a test may stand behind the options.
         args = parser.parse_intermixed_args(argv)
-    except ValueError:
-        parser.error('--cfg-options takes pairs KEY=VALUE without blanks')
+    except (ValueError, AssertionError, RecursionError):
+        # What mmengine's DictAction raises on other than pairs, numbers, words and lists of them.
+        parser.error('--cfg-options takes pairs KEY=VALUE without blanks; VALUE is no dict(...)')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
