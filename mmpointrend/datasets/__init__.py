@@ -1,6 +1,7 @@
 # Copyright (c) The mmpointrend authors.
-"""Data sets and transforms that mmdet and mmseg do not have."""
+"""Data sets that mmdet and mmseg do not have."""
 
+from mmpointrend.datasets.camvid import CamVidDataset
 from mmpointrend.datasets.shapes import ShapesInstanceDataset, ShapesSemanticDataset
 
-__all__ = ['ShapesInstanceDataset', 'ShapesSemanticDataset']
+__all__ = ['CamVidDataset', 'ShapesInstanceDataset', 'ShapesSemanticDataset']
