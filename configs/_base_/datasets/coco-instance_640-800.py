@@ -1,0 +1,20 @@
+# COCO instances: short side one of 640, 672, ..., 800 in training, 800 in testing. Polygons are rasterised after
+# resizing (poly2mask=False), as detectron2 does: before it, the targets of small objects are blurred.
+_base_ = 'mmdet::_base_/datasets/coco_instance.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile', _scope_='mmdet', backend_args={{_base_.backend_args}}),
+    dict(type='LoadAnnotations', _scope_='mmdet', with_bbox=True, with_mask=True, poly2mask=False),
+    dict(
+        type='RandomChoiceResize',
+        _scope_='mmdet',
+        scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],
+        keep_ratio=True),
+    dict(type='RandomFlip', _scope_='mmdet', prob=0.5),
+    dict(type='PackDetInputs', _scope_='mmdet'),
+]
+train_dataloader = dict(
+    sampler=dict(type='InfiniteSampler', _scope_='mmdet'),
+    dataset=dict(pipeline=train_pipeline))
+val_evaluator = dict(type='mmpointrend.CocoBoundaryMetric', metric=['bbox', 'segm', 'boundary'])
+test_evaluator = val_evaluator
