@@ -78,7 +78,8 @@ class BoundaryIoUMetric(BaseMetric):
 
     def _count(self, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Boundary pixels of one image: (num_classes, 2), intersection and union."""
-        width = boundary_width(*truth.shape, self.dilation_ratio)
+        height, length = truth.shape
+        width = boundary_width(height, length, self.dilation_ratio)
         void = truth == self.ignore_index
         counts = np.zeros((len(self.dataset_meta['classes']), 2), np.int64)
         for label in range(len(counts)):

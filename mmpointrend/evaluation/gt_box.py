@@ -68,14 +68,13 @@ def predict_on_gt_boxes(model: nn.Module, data_batch: dict) -> list[DetDataSampl
         TypeError: If the model has no RoI head with a mask head.
         ValueError: If the batch has no ground-truth masks of the original image's size.
     """
-    if is_model_wrapper(model):
-        model = model.module
-    if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
+    detector: Any = model.module if is_model_wrapper(model) else model
+    if not getattr(getattr(detector, 'roi_head', None), 'with_mask', False):
         raise TypeError(
-            f'{type(model).__name__} has no RoI head with a mask head, which masks on '
+            f'{type(detector).__name__} has no RoI head with a mask head, which masks on '
             'ground-truth boxes need.'
         )
-    data = model.data_preprocessor(data_batch, False)
+    data = detector.data_preprocessor(data_batch, False)
     samples = data['data_samples']
     regions = []
     for sample in samples:
@@ -89,9 +88,9 @@ def predict_on_gt_boxes(model: nn.Module, data_batch: dict) -> list[DetDataSampl
                 bboxes=boxes * scale, labels=truth.labels, scores=boxes.new_ones(len(boxes))
             )
         )
-    features = model.extract_feat(data['inputs'])
+    features = detector.extract_feat(data['inputs'])
     metas = [sample.metainfo for sample in samples]
-    predictions = model.roi_head.predict_mask(features, metas, regions, rescale=True)
+    predictions = detector.roi_head.predict_mask(features, metas, regions, rescale=True)
     for sample, prediction in zip(samples, predictions, strict=True):
         sample.pred_instances = prediction
     return samples
@@ -197,7 +196,8 @@ class GTBoxMaskMetric(BaseMetric):
 
     def _compare(self, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Mask area, mask IoU, boundary IoU of each instance: (n, 3)."""
-        width = boundary_width(*truth.shape[1:], self.dilation_ratio)
+        _, height, length = truth.shape
+        width = boundary_width(height, length, self.dilation_ratio)
         rows = np.zeros((len(truth), 3))
         for row, mask, expected in zip(rows, predicted, truth, strict=True):
             whole = intersection_and_union(mask, expected)
