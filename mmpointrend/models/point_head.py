@@ -71,7 +71,9 @@ class BasePointHead(PointMLP, BaseModule):
             num_layers=num_fcs,
             coarse_each_layer=coarse_pred_each_layer,
             dropout=max(dropout_ratio, 0),
-            norm=None if norm_cfg is None else lambda channels: build_norm_layer(norm_cfg, channels),
+            norm=None
+            if norm_cfg is None
+            else lambda channels: build_norm_layer(norm_cfg, channels),
             activation=make_activation,
         )
         self.init_cfg = _INIT_CFG if init_cfg is None else init_cfg

@@ -15,9 +15,7 @@ from torch import Tensor
 __all__ = ['grid_points', 'map_points_to_pixels', 'regular_grid', 'roi_points_to_image']
 
 
-def grid_points(
-    indices: Tensor, height: int, width: int, align_corners: bool = False
-) -> Tensor:
+def grid_points(indices: Tensor, height: int, width: int, align_corners: bool = False) -> Tensor:
     """Positions of the pixels of a grid.
 
     Args:

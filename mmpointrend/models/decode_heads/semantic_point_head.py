@@ -105,6 +105,8 @@ class SemanticPointHead(BasePointHead):
             value = loss(logits, labels, ignore_index=self.ignore_index)
             losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
         # One channel is the logit of class 1 against that of class 0, which is 0.
-        scores = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+        scores = (
+            torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+        )
         losses['acc_seg'] = accuracy(scores, labels, ignore_index=self.ignore_index)
         return losses

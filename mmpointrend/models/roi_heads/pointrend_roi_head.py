@@ -76,7 +76,9 @@ class PointRendRoIHead(StandardRoIHead):
     def __init__(self, point_head: dict, **kwargs: object) -> None:
         for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
             if kwargs.get(key) is None:
-                raise ConfigError(f'roi_head.{key} is missing: PointRend refines the masks of detected boxes')
+                raise ConfigError(
+                    f'roi_head.{key} is missing: PointRend refines the masks of detected boxes'
+                )
             kwargs[key] = _as_ours(kwargs[key])
         super().__init__(**kwargs)
         coarse_channels, coarse_size = probe_mask_head(self.mask_head, self.mask_roi_extractor)

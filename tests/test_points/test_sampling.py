@@ -1,0 +1,109 @@
+# Copyright (c) The mmpointrend authors.
+"""Samples against ``grid_sample``, region by region, and against literal values."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmpointrend.points import sample_features, sample_labels, sample_masks
+
+
+def grid_sample(maps, points, index, align_corners=False, mode='bilinear'):
+    """(R, C, P) by torch's sampler, one region at a time."""
+    samples = [
+        F.grid_sample(
+            maps[i : i + 1], p[None, :, None] * 2 - 1, mode=mode, align_corners=align_corners
+        )[0, ..., 0]
+        for p, i in zip(points, index.tolist(), strict=True)
+    ]
+    return torch.stack(samples)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    maps=st.integers(1, 3),
+    channels=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    regions=st.integers(1, 4),
+    num_points=st.integers(1, 6),
+    align_corners=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_features_are_those_of_grid_sample(
+    maps, channels, height, width, regions, num_points, align_corners, seed
+):
+    torch.manual_seed(seed)
+    features = torch.randn(maps, channels, height, width, dtype=torch.double)
+    # Beyond the border on every side, where samples fade to zero.
+    points = torch.rand(regions, num_points, 2, dtype=torch.double) * 1.6 - 0.3
+    index = torch.randint(maps, (regions,))
+    expected = grid_sample(features, points, index, align_corners)
+    actual = sample_features(features, points, index, align_corners).transpose(1, 2)
+    torch.testing.assert_close(actual, expected)
+
+
+def test_gradient_is_that_of_grid_sample():
+    torch.manual_seed(0)
+    points, index = torch.rand(4, 7, 2) * 1.2 - 0.1, torch.tensor([1, 0, 1, 1])
+    weights = torch.randn(4, 3, 7)
+    gradients = []
+    for sample in (grid_sample, lambda *args: sample_features(*args).transpose(1, 2)):
+        maps = torch.linspace(-1, 1, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5).requires_grad_()
+        (sample(maps, points, index) * weights).sum().backward()
+        gradients.append(maps.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=0)
+
+
+def test_no_region_keeps_the_graph():
+    maps = torch.randn(2, 3, 4, 5, requires_grad=True)
+    samples = sample_features(maps, torch.zeros(0, 6, 2), torch.zeros(0, dtype=torch.long))
+    assert samples.shape == (0, 6, 3)
+    samples.sum().backward()
+    assert maps.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_maps(dtype):
+    torch.manual_seed(0)
+    maps, points, index = torch.randn(1, 8, 6, 6), torch.rand(1, 20, 2), torch.tensor([0])
+    samples = sample_features(maps.to(dtype), points, index)
+    assert samples.dtype == dtype
+    expected = sample_features(maps, points, index)
+    torch.testing.assert_close(samples.float(), expected, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.bool])
+def test_mask_values_between_pixels(dtype):
+    mask = torch.tensor([[[1, 0], [1, 0]]], dtype=dtype)
+    points = torch.tensor([[[0.25, 0.25], [0.5, 0.5], [0.625, 0.5], [0.0, 0.5]]])
+    values = sample_masks(mask, points, torch.tensor([0]))
+    # The last point is on the border: half of it is outside, where a mask is 0.
+    torch.testing.assert_close(values, torch.tensor([[1.0, 0.5, 0.25, 0.5]]))
+
+
+def test_several_regions_share_a_mask():
+    torch.manual_seed(0)
+    masks, points = torch.rand(3, 6, 5) > 0.5, torch.rand(4, 9, 2)
+    index = torch.tensor([2, 0, 2, 1])
+    expected = grid_sample(masks[:, None].float(), points, index)[:, 0]
+    torch.testing.assert_close(sample_masks(masks, points, index), expected)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_labels_are_those_of_nearest_grid_sample(align_corners):
+    torch.manual_seed(0)
+    labels, points = torch.randint(0, 255, (2, 7, 5)), torch.rand(2, 300, 2)
+    expected = grid_sample(
+        labels[:, None].float(), points, torch.arange(2), align_corners, mode='nearest'
+    )
+    actual = sample_labels(labels, points, align_corners)
+    assert actual.dtype == labels.dtype
+    assert torch.equal(actual, expected[:, 0].long())
+
+
+def test_a_label_on_the_border_is_the_border_pixels():
+    labels = torch.full((1, 2, 2), 7)
+    assert sample_labels(labels, torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])).tolist() == [[7, 7]]
