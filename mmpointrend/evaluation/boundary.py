@@ -8,15 +8,17 @@ the outside of the image belongs to the complement; d is a share of the image's 
 import cv2
 import numpy as np
 
+from mmpointrend.errors import ConfigError
+
 
 def check_dilation_ratio(ratio: float) -> float:
     """Returns ``ratio`` if it can be a share of the image's diagonal.
 
     Raises:
-        ValueError: If it is not in (0, 1).
+        ConfigError: If it is not in (0, 1).
     """
     if not 0 < ratio < 1:
-        raise ValueError(
+        raise ConfigError(
             'dilation_ratio must lie between 0 and 1 (0.02 for COCO and LVIS, 0.005 for '
             f'Cityscapes), but got {ratio}.'
         )

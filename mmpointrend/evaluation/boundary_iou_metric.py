@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from prettytable import PrettyTable
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.boundary import (
     boundary_width,
     check_dilation_ratio,
@@ -38,7 +39,7 @@ class BoundaryIoUMetric(BaseMetric):
         prefix: Put before the figures' names.
 
     Raises:
-        ValueError: If ``dilation_ratio`` is not in (0, 1).
+        ConfigError: If ``dilation_ratio`` is not in (0, 1).
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class BoundaryIoUMetric(BaseMetric):
                 of the same (1, H, W).
 
         Raises:
-            ValueError: If prediction and truth differ in size.
+            ConfigError: If prediction and truth differ in size.
         """
         for sample in data_samples:
             predicted, truth = (
@@ -70,7 +71,7 @@ class BoundaryIoUMetric(BaseMetric):
                 for key in ('pred_sem_seg', 'gt_sem_seg')
             )
             if predicted.shape != truth.shape:
-                raise ValueError(
+                raise ConfigError(
                     f'The prediction is {predicted.shape} and the truth {truth.shape}: in the '
                     'test pipeline, LoadAnnotations has to come after Resize.'
                 )

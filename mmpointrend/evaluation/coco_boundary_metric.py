@@ -12,6 +12,7 @@ from mmdet.evaluation import CocoMetric
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.boundary import check_dilation_ratio
 from mmpointrend.registry import METRICS
 
@@ -75,7 +76,7 @@ class CocoBoundaryMetric(CocoMetric):
         **kwargs: ``CocoMetric``'s.
 
     Raises:
-        ValueError: If ``dilation_ratio`` is not in (0, 1).
+        ConfigError: If ``dilation_ratio`` is not in (0, 1).
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class CocoBoundaryMetric(CocoMetric):
             results: What ``process`` collected, pairs of ground truth and prediction.
 
         Raises:
-            KeyError: If Boundary AP is asked for and the predictions hold no masks.
+            ConfigError: If Boundary AP is asked for and the predictions hold no masks.
         """
         metrics = super().compute_metrics(results)
         if self.with_boundary and not self.format_only:
@@ -110,7 +111,7 @@ class CocoBoundaryMetric(CocoMetric):
         with tempfile.TemporaryDirectory() as folder:
             files = self.results2json(predictions, f'{folder}/results')
             if 'segm' not in files:
-                raise KeyError(
+                raise ConfigError(
                     "metric 'boundary' needs masks, but the model predicts none: drop 'boundary' "
                     'from the metric or test a model with a mask head.'
                 )

@@ -22,6 +22,7 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.boundary import (
     boundary_width,
     check_dilation_ratio,
@@ -37,13 +38,13 @@ def _check_frame(sample: DetDataSample) -> None:
     """Refuses ground truth without masks, or not in the original image's frame."""
     truth = sample.gt_instances
     if 'masks' not in truth:
-        raise ValueError(
+        raise ConfigError(
             'Masks on ground-truth boxes need ground-truth masks: set with_mask=True in the '
             "test pipeline's LoadAnnotations."
         )
     size = (truth.masks.height, truth.masks.width)
     if size != tuple(sample.ori_shape[:2]):
-        raise ValueError(
+        raise ConfigError(
             f'The ground truth of {sample.img_path} is {size}, the image {sample.ori_shape[:2]}: '
             'in the test pipeline, LoadAnnotations has to come after Resize.'
         )
@@ -65,12 +66,12 @@ def predict_on_gt_boxes(model: nn.Module, data_batch: dict) -> list[DetDataSampl
         ``scores`` (n,), all 1.
 
     Raises:
-        TypeError: If the model has no RoI head with a mask head.
-        ValueError: If the batch has no ground-truth masks of the original image's size.
+        ConfigError: If the model has no RoI head with a mask head, or the batch no ground-truth
+            masks of the original image's size.
     """
     detector: Any = model.module if is_model_wrapper(model) else model
     if not getattr(getattr(detector, 'roi_head', None), 'with_mask', False):
-        raise TypeError(
+        raise ConfigError(
             f'{type(detector).__name__} has no RoI head with a mask head, which masks on '
             'ground-truth boxes need.'
         )
@@ -157,7 +158,7 @@ class GTBoxMaskMetric(BaseMetric):
         prefix: Put before the figures' names; ``gt_box`` where None.
 
     Raises:
-        ValueError: If ``dilation_ratio`` is not in (0, 1).
+        ConfigError: If ``dilation_ratio`` is not in (0, 1).
     """
 
     default_prefix = 'gt_box'
@@ -182,13 +183,13 @@ class GTBoxMaskMetric(BaseMetric):
                 same order.
 
         Raises:
-            ValueError: If there is not one prediction for each ground-truth instance.
+            ConfigError: If there is not one prediction for each ground-truth instance.
         """
         for sample in data_samples:
             truth = sample['gt_instances']['masks'].to_ndarray().astype(bool)
             predicted = sample['pred_instances']['masks'].cpu().numpy().astype(bool)
             if truth.shape != predicted.shape:
-                raise ValueError(
+                raise ConfigError(
                     f'There are masks {predicted.shape} for ground truth {truth.shape}: '
                     'GTBoxMaskMetric needs GTBoxTestLoop or GTBoxValLoop.'
                 )

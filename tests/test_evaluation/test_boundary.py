@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.boundary import boundary_width, check_dilation_ratio, mask_boundary
 
 
@@ -49,5 +50,5 @@ def test_width_is_a_share_of_the_diagonal():
 
 @pytest.mark.parametrize('ratio', [0, -0.1, 1, 2])
 def test_a_ratio_outside_the_unit_interval_is_refused(ratio):
-    with pytest.raises(ValueError, match='dilation_ratio must lie between 0 and 1'):
+    with pytest.raises(ConfigError, match='dilation_ratio must lie between 0 and 1'):
         check_dilation_ratio(ratio)

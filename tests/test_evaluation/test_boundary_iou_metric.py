@@ -8,6 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import BoundaryIoUMetric, boundary_width
 from mmpointrend.registry import METRICS
 
@@ -100,10 +101,10 @@ def test_ranks_are_gathered_as_sums_not_as_means():
 
 
 def test_maps_of_another_size_are_refused():
-    with pytest.raises(ValueError, match='LoadAnnotations has to come after Resize'):
+    with pytest.raises(ConfigError, match='LoadAnnotations has to come after Resize'):
         evaluate([(np.zeros((4, 4), np.int64), np.zeros((5, 4), np.int64))], 1)
 
 
 def test_a_ratio_of_zero_is_refused():
-    with pytest.raises(ValueError, match='dilation_ratio must lie between 0 and 1'):
+    with pytest.raises(ConfigError, match='dilation_ratio must lie between 0 and 1'):
         BoundaryIoUMetric(dilation_ratio=0)

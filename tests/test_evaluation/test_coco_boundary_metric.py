@@ -8,6 +8,7 @@ import pytest
 import torch
 from pycocotools import mask as mask_api
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import CocoBoundaryMetric
 from mmpointrend.evaluation.coco_boundary_metric import evaluate_coco
 
@@ -143,5 +144,5 @@ def test_predictions_without_masks_are_refused(tmp_path):
     boxes = sample([square(0, 0, 9)])
     del boxes['pred_instances']['masks']
     metric.process({}, [boxes])
-    with pytest.raises(KeyError, match="metric 'boundary' needs masks"):
+    with pytest.raises(ConfigError, match="metric 'boundary' needs masks"):
         metric.evaluate(1)

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tiny_runs import write_config
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import GTBoxMaskMetric
 
 HEIGHT, WIDTH = 150, 220
@@ -101,20 +102,20 @@ def test_ground_truth_loaded_before_resize_is_refused(runner):
     steps = runner.cfg.test_dataloader.dataset.pipeline
     steps[1], steps[2] = steps[2], steps[1]
     runner.cfg.experiment_name = 'swapped'
-    with pytest.raises(ValueError, match='LoadAnnotations has to come after Resize'):
+    with pytest.raises(ConfigError, match='LoadAnnotations has to come after Resize'):
         Runner.from_cfg(runner.cfg).test()
 
 
 def test_ground_truth_without_masks_is_refused(runner):
     runner.cfg.test_dataloader.dataset.pipeline[2].with_mask = False
     runner.cfg.experiment_name = 'maskless'
-    with pytest.raises(ValueError, match='with_mask=True'):
+    with pytest.raises(ConfigError, match='with_mask=True'):
         Runner.from_cfg(runner.cfg).test()
 
 
 def test_a_model_without_a_mask_head_is_refused(runner):
     runner.model.roi_head.mask_head = None
-    with pytest.raises(TypeError, match='no RoI head with a mask head'):
+    with pytest.raises(ConfigError, match='no RoI head with a mask head'):
         runner.test()
 
 
@@ -167,5 +168,5 @@ def test_polygon_truth_and_missing_sizes():
 
 def test_one_prediction_for_each_instance():
     truth = np.zeros((2, 10, 10), bool)
-    with pytest.raises(ValueError, match='needs GTBoxTestLoop'):
+    with pytest.raises(ConfigError, match='needs GTBoxTestLoop'):
         compare(truth, truth[:1])
