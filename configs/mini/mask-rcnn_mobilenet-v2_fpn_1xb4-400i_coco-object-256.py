@@ -1,0 +1,31 @@
+# Copyright (c) The mmpointrend authors.
+"""Mask R-CNN with the standard 4x conv 28x28 mask head, the baseline."""
+_base_ = './faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-256.py'
+
+channels = _base_.channels
+load_from = 'work_dirs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-256/iter_600.pth'
+
+model = dict(
+    roi_head=dict(
+        mask_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
+            out_channels=channels,
+            featmap_strides=[4, 8, 16, 32],
+            finest_scale=28),
+        mask_head=dict(
+            type='FCNMaskHead',
+            num_convs=4,
+            in_channels=channels,
+            conv_out_channels=2 * channels,
+            num_classes=1,
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))))
+
+max_iters = 400
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50, _scope_='mmdet'),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[300, 370], gamma=0.1, _scope_='mmdet'),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+val_evaluator = dict(metric=['bbox', 'segm', 'boundary'])
+test_evaluator = dict(metric=['bbox', 'segm', 'boundary'])
