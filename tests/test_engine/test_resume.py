@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from tiny_runs import run_tool, write_config
+from tiny_runs import run_tool, stop_workers, write_config
 
 from mmpointrend.engine import CheckedRunner
 from mmpointrend.errors import ConfigError
@@ -71,6 +71,7 @@ def test_without_the_hook_a_resumed_run_differs(tiny_data, tmp_path):
     )
     config.merge_from_dict(dict(work_dir=str(tmp_path / 'straight'), experiment_name='control'))
     Runner.from_cfg(config).train()
+    stop_workers()
     config.merge_from_dict(
         dict(
             work_dir=str(tmp_path / 'resumed'),
@@ -80,6 +81,7 @@ def test_without_the_hook_a_resumed_run_differs(tiny_data, tmp_path):
         )
     )
     Runner.from_cfg(config).train()
+    stop_workers()
     assert different(
         state(tmp_path / 'straight' / 'iter_4.pth'), state(tmp_path / 'resumed' / 'iter_4.pth')
     )
@@ -92,7 +94,9 @@ def test_a_resumed_run_without_a_seed_takes_the_seed_of_its_checkpoint(tiny_data
     resumed = tmp_path / 'resumed'
     start = tmp_path / 'straight' / 'iter_2.pth'
     run_tool('train', config, '--work-dir', resumed, '--resume', start, *seedless)
-    assert different(state(tmp_path / 'straight' / 'iter_4.pth'), state(resumed / 'iter_4.pth')) == []
+    assert (
+        different(state(tmp_path / 'straight' / 'iter_4.pth'), state(resumed / 'iter_4.pth')) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,7 @@ def test_hook_refuses_what_it_cannot_make_exact(task, change, key, tiny_data, tm
     )
     with pytest.raises(ConfigError, match=key):
         CheckedRunner.from_cfg(config).train()
+    stop_workers()
 
 
 def test_every_epoch_draws_its_own_augmentations(tiny_data, tmp_path):
@@ -125,5 +130,7 @@ def test_every_epoch_draws_its_own_augmentations(tiny_data, tmp_path):
     for epoch in (0, 1, 0):
         runner.train_loop._epoch = epoch
         hook.before_train_epoch(runner)
-        drawn.append([batch['inputs'][0].float().mean().item() for batch in runner.train_dataloader])
+        drawn.append(
+            [batch['inputs'][0].float().mean().item() for batch in runner.train_dataloader]
+        )
     assert drawn[0] == drawn[2] != drawn[1]
