@@ -35,7 +35,8 @@ check_compiler() {
 # -m pip: the scripts in bin/ name their interpreter in one line, which a deep folder overflows.
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-mmcv_imports() { (cd / && "$venv/bin/python" -c 'import mmcv._ext' 2>&1); }
+# torch first: it loads the libraries that the operators link to.
+mmcv_imports() { (cd / && "$venv/bin/python" -c 'import torch, mmcv._ext' 2>&1); }
 
 # Prints a line every half minute until it is killed, for the compiler says nothing for long.
 report_progress() {
