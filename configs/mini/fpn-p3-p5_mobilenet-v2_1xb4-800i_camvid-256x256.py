@@ -1,5 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """SemanticFPN (P3-P5) on CamVid, the baseline: bilinear upsampling from stride 8."""
+
 _base_ = [
     './_base_/mini_camvid_256x256.py',
     'mmseg::_base_/default_runtime.py',
@@ -20,7 +21,8 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255),
+        seg_pad_val=255,
+    ),
     backbone=dict(
         type='MobileNetV2',
         out_indices=(1, 2, 4, 6),
@@ -29,8 +31,9 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='{{$MMPOINTREND_SHARED:../shared}}/weights/'
-            'mobilenet_v2-b0353104_mmseg.pth')),
+            checkpoint='{{$MMPOINTREND_SHARED:../shared}}/weights/mobilenet_v2-b0353104_mmseg.pth',
+        ),
+    ),
     neck=dict(type='FPN', in_channels=[24, 32, 96, 320], out_channels=channels, num_outs=4),
     # Both versions have P2: only the point head reads it.
     decode_head=dict(
@@ -43,16 +46,25 @@ model = dict(
         num_classes=num_classes,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+    test_cfg=dict(mode='whole'),
+)
 
 max_iters = 800
 optim_wrapper = dict(optimizer=dict(lr=0.02, weight_decay=1e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100, _scope_='mmseg'),
-    dict(type='PolyLR', power=0.9, eta_min=1e-4, by_epoch=False, begin=100, end=max_iters,
-         _scope_='mmseg'),
+    dict(
+        type='PolyLR',
+        power=0.9,
+        eta_min=1e-4,
+        by_epoch=False,
+        begin=100,
+        end=max_iters,
+        _scope_='mmseg',
+    ),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=2))

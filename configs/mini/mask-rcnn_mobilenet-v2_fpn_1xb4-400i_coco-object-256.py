@@ -1,5 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """Mask R-CNN with the standard 4x conv 28x28 mask head, the baseline."""
+
 _base_ = './faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-256.py'
 
 channels = _base_.channels
@@ -12,14 +13,18 @@ model = dict(
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=channels,
             featmap_strides=[4, 8, 16, 32],
-            finest_scale=28),
+            finest_scale=28,
+        ),
         mask_head=dict(
             type='FCNMaskHead',
             num_convs=4,
             in_channels=channels,
             conv_out_channels=2 * channels,
             num_classes=1,
-            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))))
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
+    )
+)
 
 max_iters = 400
 param_scheduler = [

@@ -1,5 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """The same SemanticFPN with PointRend: three subdivision steps from stride 8."""
+
 _base_ = './fpn-p3-p5_mobilenet-v2_1xb4-800i_camvid-256x256.py'
 
 coarse_head = _base_.model.decode_head
@@ -15,8 +16,11 @@ model = dict(
             channels=128,
             num_fcs=3,
             coarse_pred_each_layer=True,
-            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        ),
+    ),
     # The paper's counts are for 512x1024 crops and 1024x2048 images. Uncertain points lie along
     # boundaries, whose length shrinks with the side of the image, not with its area.
     train_cfg=dict(num_points=1024, oversample_ratio=3, importance_sample_ratio=0.75),
-    test_cfg=dict(subdivision_steps=3, subdivision_num_points=2048, scale_factor=2))
+    test_cfg=dict(subdivision_steps=3, subdivision_num_points=2048, scale_factor=2),
+)

@@ -1,5 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """The same Mask R-CNN with PointRend's coarse mask head and point head."""
+
 _base_ = './mask-rcnn_mobilenet-v2_fpn_1xb4-400i_coco-object-256.py'
 
 channels = _base_.channels
@@ -13,7 +14,8 @@ model = dict(
             aggregation='concat',
             roi_layer=dict(type='SimpleRoIAlign', output_size=14),
             out_channels=channels,
-            featmap_strides=[4]),
+            featmap_strides=[4],
+        ),
         mask_head=dict(
             _delete_=True,
             type='mmpointrend.CoarseMaskHead',
@@ -22,7 +24,8 @@ model = dict(
             conv_out_channels=2 * channels,
             fc_out_channels=512,
             num_classes=1,
-            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0)),
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
         point_head=dict(
             type='mmpointrend.MaskPointHead',
             num_fcs=3,
@@ -30,15 +33,11 @@ model = dict(
             fc_channels=2 * channels,
             num_classes=1,
             coarse_pred_each_layer=True,
-            loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))),
+            loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
+    ),
     train_cfg=dict(
-        rcnn=dict(
-            mask_size=7,
-            num_points=14 * 14,
-            oversample_ratio=3,
-            importance_sample_ratio=0.75)),
-    test_cfg=dict(
-        rcnn=dict(
-            subdivision_steps=5,
-            subdivision_num_points=28 * 28,
-            scale_factor=2)))
+        rcnn=dict(mask_size=7, num_points=14 * 14, oversample_ratio=3, importance_sample_ratio=0.75)
+    ),
+    test_cfg=dict(rcnn=dict(subdivision_steps=5, subdivision_num_points=28 * 28, scale_factor=2)),
+)

@@ -1,13 +1,19 @@
 # Copyright (c) The mmpointrend authors.
 """CamVid (SegNet's 480x360 edition, 11 classes), read from `MMPOINTREND_SHARED`."""
+
 data_root = '{{$MMPOINTREND_SHARED:../shared}}/data/camvid'
 crop_size = (256, 256)
 
 train_pipeline = [
     dict(type='LoadImageFromFile', _scope_='mmseg'),
     dict(type='LoadAnnotations', _scope_='mmseg'),
-    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True,
-         _scope_='mmseg'),
+    dict(
+        type='RandomResize',
+        scale=(480, 360),
+        ratio_range=(0.75, 1.5),
+        keep_ratio=True,
+        _scope_='mmseg',
+    ),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75, _scope_='mmseg'),
     dict(type='RandomFlip', prob=0.5, _scope_='mmseg'),
     dict(type='PhotoMetricDistortion', _scope_='mmseg'),
@@ -30,7 +36,9 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='train', seg_map_path='trainannot'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
@@ -40,7 +48,9 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='val', seg_map_path='valannot'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [
