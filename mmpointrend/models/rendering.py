@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import steps_to_reach
@@ -41,15 +42,14 @@ class Rendering:
             ConfigError: A key is missing, out of range, or the output size is not reachable.
         """
         scale_factor = cfg.get('scale_factor', 2)
-        steps = cfg.get('subdivision_steps')
-        output_size = None if coarse_size is None else cfg.get('output_size')
+        steps: Any = cfg.get('subdivision_steps')
+        output_size = cfg.get('output_size')
         _require(where, 'scale_factor', scale_factor, least=2)
         _require(where, 'subdivision_num_points', cfg.get('subdivision_num_points'), least=1)
-        if output_size is None:
-            _require(where, 'subdivision_steps', steps, least=0)
-        else:
+        if coarse_size is not None and output_size is not None:
             steps = cls._steps_to(coarse_size, output_size, scale_factor, steps, where)
-        return cls(cfg['subdivision_num_points'], steps, scale_factor)
+        _require(where, 'subdivision_steps', steps, least=0)
+        return cls(cfg['subdivision_num_points'], int(steps), scale_factor)
 
     @staticmethod
     def _steps_to(
@@ -67,7 +67,7 @@ class Rendering:
         return needed
 
 
-def _require(where: str, key: str, value: object, least: int) -> None:
+def _require(where: str, key: str, value: Any, least: int) -> None:
     """Refuse anything but an integer of at least ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f'{where}.{key} is {value}: set it to an integer of at least {least}')

@@ -5,6 +5,7 @@ R regions, P points, C channels of the fine-grained features, K channels of the 
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +102,7 @@ class PointMLP(nn.Module):
         if len(self.fcs) == 0 or self.coarse_each_layer:
             x = torch.cat([x, coarse], dim=-1)
         x = self.dropout(x)
-        weight, bias = self.fc_logits.weight[..., 0], self.fc_logits.bias
+        weight, bias = self.fc_logits.weight[..., 0], cast(Tensor, self.fc_logits.bias)
         if classes is None:
             return F.linear(x, weight, bias).transpose(1, 2)
         logits = torch.baddbmm(bias[classes][:, None, None], x, weight[classes].unsqueeze(-1))

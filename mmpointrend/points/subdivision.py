@@ -5,7 +5,7 @@ R regions (RoIs or images), k channels (1 for a mask), P points, h and w of the 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,8 @@ from mmpointrend.points.uncertainty import Uncertainty, logit_uncertainty
 __all__ = ['SubdivisionObserver', 'SubdivisionStep', 'steps_to_reach', 'subdivide']
 
 
-class SubdivisionStep(NamedTuple):
+@dataclass(frozen=True)
+class SubdivisionStep:
     """What the renderer shows an observer after each step.
 
     ``index`` is 0 for the coarse prediction, then the number of the step. ``points`` are the points predicted in it,

@@ -8,7 +8,6 @@ backbone.
 from collections.abc import Mapping
 
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -17,12 +16,14 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     UNCERTAINTIES,
     SubdivisionObserver,
+    Uncertainty,
     sample_features,
     sample_labels,
     subdivide,
@@ -43,9 +44,9 @@ _REFUSED = (
 )
 
 
-def _build_coarse_head(cfg: dict) -> BaseDecodeHead:
+def _build_coarse_head(config: dict) -> BaseDecodeHead:
     """Build the coarse head, or refuse it by name."""
-    cfg = scoped(cfg, 'mmseg')
+    cfg = scoped(config, 'mmseg')
     coarse_head = MMSEG_MODELS.build(cfg)
     names = {cls.__name__ for cls in type(coarse_head).__mro__}
     if isinstance(coarse_head, BaseCascadeDecodeHead) or names.intersection(_REFUSED):
@@ -99,7 +100,7 @@ class PointRendHead(BaseModule):
             )
         self.coarse_head = _build_coarse_head(coarse_head)
         self.point_head = self._build_point_head(point_head)
-        self.uncertainty = UNCERTAINTIES[uncertainty]
+        self.uncertainty: Uncertainty = UNCERTAINTIES[uncertainty]
         self.rendering_defaults = {
             'subdivision_steps': subdivision_steps,
             'subdivision_num_points': subdivision_num_points,
@@ -108,9 +109,9 @@ class PointRendHead(BaseModule):
         Rendering.from_config(self.rendering_defaults, 'decode_head')
         self.observer: SubdivisionObserver | None = None
 
-    def _build_point_head(self, cfg: dict) -> torch.nn.Module:
+    def _build_point_head(self, config: dict) -> SemanticPointHead:
         """Build the point head for the coarse head, whose facts the config may repeat but not contradict."""
-        cfg = ConfigDict(cfg)
+        cfg = scoped(config, 'mmseg')
         expected = {
             'num_classes': self.num_classes,
             'align_corners': self.align_corners,
@@ -126,7 +127,7 @@ class PointRendHead(BaseModule):
         if cfg.get('type', 'PointHead') in ('PointHead', 'mmseg.PointHead'):
             cfg.type = 'mmpointrend.SemanticPointHead'
         cfg.update(num_classes=self.out_channels, ignore_index=self.ignore_index)
-        return MMSEG_MODELS.build(scoped(cfg, 'mmseg'))
+        return MMSEG_MODELS.build(cfg)
 
     @property
     def align_corners(self) -> bool:

@@ -2,6 +2,7 @@
 """Point head of the semantic task. B images, P points, C fine channels of all levels together, K coarse channels."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from mmseg.models.losses import accuracy
@@ -102,8 +103,9 @@ class SemanticPointHead(BasePointHead):
         logits, labels = logits.unsqueeze(-1), labels.long().unsqueeze(-1)
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode:
+            name = cast(str, loss.loss_name)
             value = loss(logits, labels, ignore_index=self.ignore_index)
-            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+            losses[name] = losses[name] + value if name in losses else value
         # One channel is the logit of class 1 against that of class 0, which is 0.
         scores = (
             torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

@@ -5,6 +5,8 @@ B images, R RoIs of all images together, C channels of a fine feature level, K c
 P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of the network's input.
 """
 
+from typing import Any
+
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
@@ -15,13 +17,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.checks import (
     check_classes,
     check_fine_channels,
     check_mask_size,
     probe_mask_head,
 )
-from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -41,9 +43,9 @@ __all__ = ['PointRendRoIHead']
 _OURS = ('CoarseMaskHead', 'MaskPointHead')
 
 
-def _as_ours(cfg: dict) -> ConfigDict:
+def _as_ours(config: dict) -> Any:
     """Config of a head under ours: mmdet's PointRend types become ours, any other type stays what it is."""
-    cfg = scoped(cfg, 'mmdet')
+    cfg = scoped(config, 'mmdet')
     name = cfg.type.removeprefix('mmdet.') if isinstance(cfg.type, str) else cfg.type.__name__
     if name in _OURS:
         cfg.type = f'mmpointrend.{name}'
@@ -73,7 +75,7 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
     """
 
-    def __init__(self, point_head: dict, **kwargs: object) -> None:
+    def __init__(self, point_head: dict, **kwargs: Any) -> None:
         for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
             if kwargs.get(key) is None:
                 raise ConfigError(
