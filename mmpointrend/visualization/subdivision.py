@@ -74,10 +74,10 @@ class _Frame:
         return left, right, bottom, top
 
 
-def _scatter(axes: Axes, points: np.ndarray, share: float) -> None:
+def _scatter(axes: Axes, points: np.ndarray, share: float, colour: str) -> None:
     """Draws points, smaller where they stand close; ``share`` is their distance by the view."""
     size = float(np.clip((150 * share) ** 2, 0.35, 7))
-    axes.scatter(points[:, 0], points[:, 1], s=size, c=_POINT_COLOUR, linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, linewidths=0)
 
 
 def _title(step: SubdivisionStep) -> str:
@@ -138,8 +138,9 @@ def draw_subdivision(
             )
             set_view(panel, view)
             panel.set_facecolor('black')
-        for panel in column[:2]:
-            _scatter(panel, points, cell)
+        on_map = _POINT_COLOUR if len(logits) == 1 else 'white'  # classes have colours of their own
+        _scatter(column[0], points, cell, _POINT_COLOUR)
+        _scatter(column[1], points, cell, on_map)
     for panel, name in zip(axes[:, 0], ('points', 'prediction', 'uncertainty'), strict=True):
         panel.set_ylabel(name, fontsize=10)
     return to_picture(figure)
