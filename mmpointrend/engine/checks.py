@@ -75,7 +75,25 @@ def naming_the_dataset(config: dict[str, Any]) -> Iterator[None]:
             complaint = _complaint_about_dataset(leaf)
             if complaint:
                 raise InputError(f'{leaf.get("type")}: {complaint}') from error
+        # What mmengine says of an empty dataset when it packs the list of its images.
+        if 'need at least one array' in str(error):
+            raise InputError(_no_image(config)) from error
         raise
+
+
+def _no_image(config: dict[str, Any]) -> str:
+    places = []
+    for leaf in leaves(config):
+        root = leaf.get('data_root') or ''
+        parts = [leaf.get('ann_file'), *(leaf.get('data_prefix') or {}).values()]
+        suffix = f' (suffix {leaf["img_suffix"]})' if 'img_suffix' in leaf else ''
+        places.append(
+            f'{leaf.get("type")} {" and ".join(str(_joined(root, p)) for p in parts if p)}{suffix}'
+        )
+    return (
+        f'no image to use was found in {"; ".join(places)}: check data_root, the suffix, and that '
+        'the annotations are of the classes of metainfo.'
+    )
 
 
 def _complaint_about_dataset(config: dict[str, Any]) -> str | None:
@@ -116,16 +134,15 @@ def _complaint_about_json(path: Path) -> str | None:
 
 
 def check_dataset(dataset: Any) -> None:
-    """Refuse a dataset without images, over which an infinite sampler would turn for ever.
+    """Refuse a COCO dataset whose annotation file lacks some of its classes.
 
-    A COCO dataset whose file lacks some of its classes is refused too: mmdet numbers the categories
-    that are there, so the labels of all that follow would shift.
+    mmdet numbers the categories that are there, so that the labels of all that follow would shift.
 
     Args:
-        dataset: A built dataset.
+        dataset: A built dataset, other kinds pass.
 
     Raises:
-        InputError: The message names the dataset's files.
+        InputError: The message names the annotation file.
     """
     for leaf in leaves(dataset):
         classes = (getattr(leaf, 'metainfo', None) or {}).get('classes')
@@ -136,17 +153,6 @@ def check_dataset(dataset: Any) -> None:
                 f'{len(categories)} of the {len(classes)} classes {_some(classes)}; set '
                 'metainfo=dict(classes=...) to the names that it has.'
             )
-        if len(leaf) == 0:
-            raise InputError(f'{type(leaf).__name__}: no image was found in {_sources(leaf)}.')
-
-
-def _sources(dataset: Any) -> str:
-    """Where a dataset looks for its images, for a message."""
-    parts = [str(getattr(dataset, 'ann_file', '') or '')]
-    parts += [str(folder) for folder in (getattr(dataset, 'data_prefix', None) or {}).values()]
-    suffix = getattr(dataset, 'img_suffix', None)
-    places = ' and '.join(part for part in parts if part) or 'its folders'
-    return f'{places} (images with the suffix {suffix!r})' if suffix else places
 
 
 def _some(names: Any) -> str:

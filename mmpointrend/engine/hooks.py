@@ -18,10 +18,10 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-from mmpointrend.errors import ConfigError
+from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'IterationSeedHook', 'SafeCheckpointHook']
+__all__ = ['AtomicLocalBackend', 'IterationSeedHook', 'LabelRangeHook', 'SafeCheckpointHook']
 
 # Streams of random numbers that must not repeat each other.
 _ITERATION, _EPOCH, _WORKERS = range(3)
@@ -131,6 +131,49 @@ class IterationSeedHook(Hook):
             data_batch: The batch; unused.
         """
         _seed_everything(_derived_seed(runner.seed, runner.iter, get_rank(), _ITERATION))
+
+
+class LabelRangeHook(Hook):
+    """Refuse label maps with labels that the head has no class for, before the loss fails on them.
+
+    The cross entropy says ``Target 11 is out of bounds`` on a CPU and takes the whole process down on
+    a GPU. Each file is looked at once, when training first meets it.
+
+    Args:
+        num_classes: Number of classes K of the head; labels are 0 to K - 1.
+        ignore_index: The label that the loss leaves out.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, num_classes: int, ignore_index: int) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self._seen: set[str] = set()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Look at the label maps of a batch.
+
+        Args:
+            runner: The runner; unused.
+            batch_idx: Index of the batch; unused.
+            data_batch: Dict whose ``data_samples`` carry ``gt_sem_seg`` (1, H, W).
+
+        Raises:
+            InputError: A label is out of range; the message names file, label and the mend.
+        """
+        for sample in (data_batch or {}).get('data_samples', ()):
+            path = sample.get('seg_map_path', '')
+            if 'gt_sem_seg' not in sample or path in self._seen:
+                continue
+            self._seen.add(path)
+            labels = sample.gt_sem_seg.data
+            wrong = labels[(labels >= self.num_classes) & (labels != self.ignore_index)]
+            if wrong.numel():
+                raise InputError(
+                    f'the label map {path} holds label {int(wrong[0])}, but the head has '
+                    f'{self.num_classes} classes (labels 0 to {self.num_classes - 1}) and leaves out '
+                    f'{self.ignore_index}: map the label in the pipeline, or set num_classes.'
+                )
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
@@ -23,6 +25,7 @@ from mmpointrend.engine.checks import (
     name_files_on_loading,
     naming_the_dataset,
 )
+from mmpointrend.engine.hooks import LabelRangeHook
 from mmpointrend.errors import CheckpointError, ConfigError
 from mmpointrend.registry import RUNNERS
 
@@ -125,7 +128,33 @@ class CheckedRunner(Runner):
         Raises:
             ConfigError: The class counts disagree.
         """
+        if not isinstance(loop, BaseLoop):
+            self._watch_labels()
         return self._checked('train_dataloader', super().build_train_loop(loop))
+
+    def _watch_labels(self) -> None:
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        head = getattr(model, 'decode_head', None)
+        # One class in mmseg's sense still has labels 0 and 1, and num_classes 2.
+        if hasattr(head, 'num_classes') and hasattr(head, 'ignore_index'):
+            self.register_hook(LabelRangeHook(head.num_classes, head.ignore_index))
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Build the metrics; a missing or damaged annotation file is named.
+
+        Args:
+            evaluator: Config of a metric, a list of them, or an evaluator.
+
+        Returns:
+            The evaluator.
+
+        Raises:
+            InputError: An annotation file cannot be read.
+        """
+        metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+        configs = [metric for metric in metrics if isinstance(metric, dict)]
+        with naming_the_dataset(dict(datasets=configs)):
+            return super().build_evaluator(evaluator)
 
     def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the validation loop and compare its classes with the model's.
