@@ -8,7 +8,7 @@
 # ${XDG_CACHE_HOME:-~/.cache}/mmpointrend/wheels.
 set -euo pipefail
 
-venv=$1
+venv=$(realpath -m "$1")
 python=${2:-python3}
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 lock=$repo/requirements/lock.txt
@@ -50,7 +50,8 @@ report_progress() {
 build_mmcv() {
   local cache=$1 work jobs reporter built=yes
   check_compiler
-  jobs=${MAX_JOBS:-$(nproc)}
+  # nproc would answer with OMP_NUM_THREADS, which the Makefile sets.
+  jobs=${MAX_JOBS:-$(env -u OMP_NUM_THREADS nproc)}
   say "compiling mmcv $mmcv_version with $jobs jobs: about 8 minutes on 2 cores, once for this torch"
   work=$(mktemp -d)
   report_progress "$work/build.log" &
