@@ -1,0 +1,52 @@
+# Copyright (c) The mmpointrend authors.
+"""Two processes train our RoI head, of which one has no instance: no rank may wait for a gradient that never comes."""
+
+import os
+import socket
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+STEPS = 2
+
+
+class _Losses(nn.Module):
+    """The head's losses as a forward pass, which is what DDP wraps."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x, proposals, samples):
+        losses = self.head.loss(x, proposals, samples)
+        return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def _train(rank, port, folder):
+    import mmpointrend.models  # noqa: F401
+    from tiny_heads import build_roi_head, feature_levels, roi_head_config, training_batch
+
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', rank=rank, world_size=2)
+    model = DistributedDataParallel(_Losses(build_roi_head(roi_head_config())))
+    for _ in range(STEPS):
+        model.zero_grad()
+        samples, proposals = training_batch((2, 1) if rank == 0 else (0, 0))
+        model([level.detach() for level in feature_levels()], proposals, samples).backward()
+    gradients = {name: value.grad for name, value in model.module.head.named_parameters()}
+    torch.save(gradients, f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+def test_one_rank_without_instances(tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    mp.spawn(_train, (port, tmp_path), nprocs=2)
+    gradients = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    assert all(torch.equal(gradients[0][name], value) for name, value in gradients[1].items())
+    assert gradients[1]['point_head.fc_logits.weight'].abs().sum() > 0
