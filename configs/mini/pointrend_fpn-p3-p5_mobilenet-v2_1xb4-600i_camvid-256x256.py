@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """The same SemanticFPN with PointRend: three subdivision steps from stride 8."""
 
-_base_ = './fpn-p3-p5_mobilenet-v2_1xb4-800i_camvid-256x256.py'
+_base_ = './fpn-p3-p5_mobilenet-v2_1xb4-600i_camvid-256x256.py'
 
 coarse_head = _base_.model.decode_head
 

@@ -34,7 +34,13 @@ model = dict(
             checkpoint='{{$MMPOINTREND_SHARED:../shared}}/weights/mobilenet_v2-b0353104_mmseg.pth',
         ),
     ),
-    neck=dict(type='FPN', in_channels=[24, 32, 96, 320], out_channels=channels, num_outs=4),
+    neck=dict(
+        type='FPN',
+        in_channels=[24, 32, 96, 320],
+        out_channels=channels,
+        num_outs=4,
+        norm_cfg=norm_cfg,
+    ),
     # Both versions have P2: only the point head reads it.
     decode_head=dict(
         type='FPNHead',
@@ -52,8 +58,11 @@ model = dict(
     test_cfg=dict(mode='whole'),
 )
 
-max_iters = 800
-optim_wrapper = dict(optimizer=dict(lr=0.02, weight_decay=1e-4))
+max_iters = 600
+optim_wrapper = dict(
+    optimizer=dict(lr=0.01, weight_decay=1e-4),
+    clip_grad=dict(_delete_=True, max_norm=10, norm_type=2),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100, _scope_='mmseg'),
     dict(
