@@ -181,6 +181,9 @@ def check_class_counts(model: nn.Module, dataset: Any, loader: str) -> None:
         )
     for name, module in model.named_modules():
         parts = [part for part in name.split('.') if not part.isdigit() and part != 'module']
+        # A class-agnostic head serves any number of classes, and ours says 1.
+        if getattr(module, 'class_agnostic', False):
+            continue
         count = getattr(module, 'num_classes', None)
         if parts and parts[-1] in _HEADS and isinstance(count, int) and count != len(classes):
             raise ConfigError(

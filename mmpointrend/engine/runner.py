@@ -135,9 +135,10 @@ class CheckedRunner(Runner):
     def _watch_labels(self) -> None:
         model = self.model.module if is_model_wrapper(self.model) else self.model
         head = getattr(model, 'decode_head', None)
-        # One class in mmseg's sense still has labels 0 and 1, and num_classes 2.
-        if hasattr(head, 'num_classes') and hasattr(head, 'ignore_index'):
-            self.register_hook(LabelRangeHook(head.num_classes, head.ignore_index))
+        # With one output channel mmseg's heads still say num_classes=2, for the labels 0 and 1.
+        classes, ignored = (getattr(head, name, None) for name in ('num_classes', 'ignore_index'))
+        if classes is not None and ignored is not None:
+            self.register_hook(LabelRangeHook(classes, ignored))
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """Build the metrics; a missing or damaged annotation file is named.

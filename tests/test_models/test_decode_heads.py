@@ -328,3 +328,16 @@ def test_training_without_points_is_refused():
     model = build_segmentor(pointrend(), train_cfg={})
     with pytest.raises(ConfigError, match=r'model\.train_cfg\.num_points is None'):
         model.loss(*semantic_batch())
+
+
+def test_mixed_precision_trains_and_predicts():
+    """``--amp``: convolutions and MLP in bfloat16."""
+    model = build_segmentor(pointrend())
+    inputs, samples = semantic_batch()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = model.loss(inputs, samples)
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        prediction = model.eval().predict(inputs, samples)[0].pred_sem_seg.data
+    assert torch.isfinite(losses['decode.point.loss_ce'])
+    assert all(p.grad is not None for p in model.decode_head.parameters())
+    assert prediction.shape == (1, HEIGHT, WIDTH)

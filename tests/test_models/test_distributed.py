@@ -26,8 +26,9 @@ class _Losses(nn.Module):
 
 
 def _train(rank, port, folder):
-    import mmpointrend.models  # noqa: F401
     from tiny_heads import build_roi_head, feature_levels, roi_head_config, training_batch
+
+    import mmpointrend.models  # noqa: F401
 
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(1)

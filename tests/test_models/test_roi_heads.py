@@ -2,6 +2,7 @@
 """The instance task against mmdet's own PointRend, and where mmdet's is at fault, against what is right."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ from tiny_heads import (
     roi_losses,
     training_batch,
 )
+from torch import nn
 
+from mmpointrend.engine.checks import check_class_counts
 from mmpointrend.errors import ConfigError
 
 
@@ -174,6 +177,8 @@ def test_class_agnostic_heads(coarse_agnostic, point_agnostic):
     rendered = [head._render(x, rois, torch.full((3,), label), coarse) for label in (0, 3)]
     # All of the 28x28 pixels of the second step are predicted, so nothing is left of where rendering started.
     assert torch.equal(*rendered) == point_agnostic
+    dataset = SimpleNamespace(metainfo={'classes': tuple('abcde')})
+    check_class_counts(nn.ModuleDict({'roi_head': head}), dataset, 'train_dataloader')
 
 
 def test_training_on_predicted_boxes_moves_the_positives():
@@ -342,3 +347,15 @@ def test_initialisation_is_that_of_detectron2():
     fc = head.mask_head.fcs[0].weight
     assert fc.abs().max() <= (3 / fc.shape[1]) ** 0.5
     assert fc.abs().max() > 0.95 * (3 / fc.shape[1]) ** 0.5
+
+
+def test_mixed_precision_trains_and_predicts():
+    """``--amp``: convolutions and MLP in bfloat16; masks stay what they are but for rounding."""
+    head = build_roi_head(roi_head_config())
+    expected = predict(head, feature_levels(), detections([3, 0]))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses, gradients, _ = roi_losses(head, feature_levels(), (2, 0))
+        masks = predict(head, feature_levels(), detections([3, 0]))
+    assert torch.isfinite(losses['loss_point'])
+    assert all(gradient is not None for gradient in gradients.values())
+    assert (masks[0] != expected[0]).float().mean() < 0.01
