@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Tiny datasets and configs of both tasks: a training run of a few iterations takes seconds on one core."""
+"""Tiny datasets and PointRend configs of both tasks: a few iterations take seconds on one core."""
 
 import gc
 import itertools
@@ -109,10 +109,15 @@ model = dict(
                            size=(48, 48), pad_val=0, seg_pad_val=255),
     backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8, num_stages=4,
                   out_indices=(0, 1, 2, 3), norm_cfg=dict(type='BN')),
-    decode_head=dict(type='FCNHead', in_channels=64, in_index=3, channels=8, num_convs=1,
-                     dropout_ratio=0.1, num_classes=3, norm_cfg=dict(type='BN'),
-                     loss_decode=dict(type='CrossEntropyLoss')),
-    train_cfg=dict(), test_cfg=dict(mode='whole'))
+    decode_head=dict(
+        type='mmpointrend.PointRendHead',
+        coarse_head=dict(type='FCNHead', in_channels=64, in_index=3, channels=8, num_convs=1,
+                         dropout_ratio=0.1, num_classes=3, norm_cfg=dict(type='BN'),
+                         loss_decode=dict(type='CrossEntropyLoss')),
+        point_head=dict(in_channels=[8], in_index=[0], channels=8, num_fcs=2,
+                        coarse_pred_each_layer=True, loss_decode=dict(type='CrossEntropyLoss'))),
+    train_cfg=dict(num_points=64, oversample_ratio=3, importance_sample_ratio=0.75),
+    test_cfg=dict(mode='whole', subdivision_steps=2, subdivision_num_points=64, scale_factor=2))
 model['data_preprocessor'].update(test_cfg=dict(size_divisor=32))
 del dataset, classes
 """
@@ -163,7 +168,7 @@ model = dict(
         bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True), loss_bbox=dict(type='L1Loss')),
     roi_head=dict(
-        type='StandardRoIHead',
+        type='mmpointrend.PointRendRoIHead',
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=16, featmap_strides=[4, 8, 16, 32]),
@@ -172,11 +177,14 @@ model = dict(
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
             loss_cls=dict(type='CrossEntropyLoss'), loss_bbox=dict(type='L1Loss')),
         mask_roi_extractor=dict(
-            type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
-            out_channels=16, featmap_strides=[4, 8, 16, 32]),
+            type='GenericRoIExtractor', aggregation='concat',
+            roi_layer=dict(type='SimpleRoIAlign', output_size=14), out_channels=16, featmap_strides=[4]),
         mask_head=dict(
-            type='FCNMaskHead', num_convs=1, in_channels=16, conv_out_channels=16, num_classes=2,
-            loss_mask=dict(type='CrossEntropyLoss', use_mask=True))),
+            type='mmpointrend.CoarseMaskHead', num_fcs=1, in_channels=16, conv_out_channels=16,
+            fc_out_channels=16, num_classes=2, loss_mask=dict(type='CrossEntropyLoss', use_mask=True)),
+        point_head=dict(
+            type='mmpointrend.MaskPointHead', num_fcs=2, in_channels=16, fc_channels=16, num_classes=2,
+            loss_point=dict(type='CrossEntropyLoss', use_mask=True))),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
@@ -186,10 +194,12 @@ model = dict(
         rcnn=dict(
             assigner=dict(type='MaxIoUAssigner', match_low_quality=False, **rcnn),
             sampler=dict(type='RandomSampler', num=16, pos_fraction=0.25, add_gt_as_proposals=True),
-            mask_size=28, pos_weight=-1)),
+            mask_size=7, num_points=49, oversample_ratio=3, importance_sample_ratio=0.75,
+            pos_weight=-1, train_on_pred_boxes=True)),
     test_cfg=dict(
         rpn=dict(nms_pre=50, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
-        rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10, mask_thr_binary=0.5)))
+        rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10, mask_thr_binary=0.5,
+                  subdivision_steps=3, subdivision_num_points=49, scale_factor=2)))
 del dataset, rcnn
 """
 
