@@ -13,6 +13,8 @@ import pytest
 import torch
 from tiny_runs import write_config
 
+from mmpointrend.engine.checkpoint import load_from_local
+
 PYTHON_FIRST = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
 
 
@@ -59,8 +61,8 @@ def test_one_rank_without_any_object(repo, tiny_data, tmp_path):
         'find_unused_parameters=False',
     )
     script('dist_train.sh', repo, config, 2, '--cfg-options', *options)
-    before = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
-    after = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)['state_dict']
+    before = load_from_local(str(tmp_path / 'run' / 'epoch_1.pth'))['state_dict']
+    after = load_from_local(str(tmp_path / 'run' / 'epoch_2.pth'))['state_dict']
     point_head = [name for name in after if name.startswith('roi_head.point_head.')]
     assert point_head
     for name in point_head:
