@@ -24,6 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
     parser.add_argument('--size', type=int, default=512, help='side of the pictures in pixels')
     parser.add_argument('--seed', type=int, default=0, help='seed of the data set')
+    parser.add_argument(
+        '--one-class', action='store_true', help="all objects of one class, 'object'"
+    )
     args = parser.parse_args()
     if args.size < LEAST_SIZE:
         parser.error(f'--size must be at least {LEAST_SIZE}, but got {args.size}')
@@ -36,7 +39,7 @@ def main() -> None:
     """Writes both splits and says where."""
     args = parse_args()
     for split, count in (('train', args.train), ('val', args.val)):
-        pictures = write_split(args.out, split, count, args.size, args.seed)
+        pictures = write_split(args.out, split, count, args.size, args.seed, args.one_class)
         for _ in track(pictures, description=f'Shapes, {split}', total=count):
             pass
     print(f'{args.train} training and {args.val} validation pictures are in {args.out}')

@@ -1,0 +1,12 @@
+# Copyright (c) The mmpointrend authors.
+# Mask R-CNN with the standard mask head (4 convolutions, 28x28), from the trunk's weights.
+# Expected: see docs/results.md. Hardware: two CPU cores, about a minute. Command: make demo, or tools/train.py.
+_base_ = [
+    '_base_/mask-rcnn_r18-w16_fpn.py',
+    '_base_/shapes_instance.py',
+    '_base_/shapes_schedule.py',
+]
+default_scope = 'mmdet'
+load_from = (
+    '{{$SHAPES_TRUNK:work_dirs/faster-rcnn-semantic_r18-w16_fpn_1xb4-300i_shapes/iter_300.pth}}'
+)

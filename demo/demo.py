@@ -1,0 +1,142 @@
+# Copyright (c) The mmpointrend authors.
+"""PointRend against the standard heads, from nothing, in minutes on a CPU.
+
+Generates the data set Shapes, trains one small detector, and from its weights Mask R-CNN with the
+standard and with the PointRend mask head, and SemanticFPN without and with PointRend; prints the
+figures of both and draws what they predict. What is finished is not done again.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import torch
+from pictures import draw_all
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from stages import HEADS, TRUNK, Figures, Options, make_data, run_stage, stage_steps
+
+# Row: title, figures of the standard head and of PointRend (stage, metric), factor to percent.
+ROWS = (
+    ('mask AP', 'mask', 'coco/segm_mAP', 100),
+    ('Boundary AP', 'mask', 'coco/boundary_mAP', 100),
+    ('mask IoU on ground-truth boxes', 'mask', 'gt_box/mask_IoU', 100),
+    ('boundary IoU on ground-truth boxes', 'mask', 'gt_box/boundary_IoU', 100),
+    ('mIoU', 'semantic', 'mIoU', 1),
+    ('boundary IoU', 'semantic', 'mBoundaryIoU', 1),
+)
+
+
+def parse_args() -> tuple[Options, bool]:
+    """Reads the command line: the options, and whether to start anew."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/demo'), help='folder to write to'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the pictures and of the runs')
+    parser.add_argument('--train', type=int, default=300, help='number of training pictures')
+    parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
+    parser.add_argument('--size', type=int, default=320, help='side of the pictures in pixels')
+    parser.add_argument('--iters', type=int, help="iterations of every run; default the configs'")
+    parser.add_argument('--fresh', action='store_true', help='forget what is finished')
+    args = vars(parser.parse_args())
+    fresh = args.pop('fresh')
+    return Options(**args), fresh
+
+
+def train_all(options: Options, console: Console) -> dict[str, Figures]:
+    """Data, trunk and the four heads, each with a bar; figures by name of the stage."""
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        TextColumn('{task.completed}/{task.total}'),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[note]}'),
+    )
+    figures = {}
+    with Progress(
+        *columns, console=console, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
+
+        def add(title: str, total: int) -> int:
+            return progress.add_task(title, total=total, start=False, note='')
+
+        data_bar = add('Shapes: the pictures', options.train + options.val)
+        bars = {stage: add(stage.title, stage_steps(stage, options)) for stage in (TRUNK, *HEADS)}
+
+        def advance(bar: int, note: str) -> None:
+            progress.update(bar, advance=1, note=note)
+
+        def finish(bar: int) -> None:
+            progress.update(bar, completed=progress.tasks[bar].total, note='done')
+
+        progress.start_task(data_bar)
+        data = make_data(options, lambda note: advance(data_bar, note))
+        finish(data_bar)
+        after = data
+        for stage, bar in bars.items():
+            progress.start_task(bar)
+            digest, figures[stage.name] = run_stage(
+                stage, options, after, lambda note, bar=bar: advance(bar, note)
+            )
+            finish(bar)
+            if stage is TRUNK:
+                after = digest
+    return figures
+
+
+def result_rows(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
+    """Rows (title, standard, PointRend) in percent."""
+    return [
+        (title, *(factor * figures[f'{task}_{kind}'][key] for kind in ('standard', 'pointrend')))
+        for title, task, key, factor in ROWS
+    ]
+
+
+def show_table(rows: list[tuple[str, float, float]], console: Console) -> None:
+    """Prints the comparison."""
+    table = Table(title='Shapes, validation pictures, percent')
+    for column in ('', 'standard head', 'PointRend', 'difference'):
+        table.add_column(column, justify='right' if column else 'left')
+    for number, (title, standard, pointrend) in enumerate(rows):
+        table.add_row(
+            title,
+            f'{standard:.1f}',
+            f'{pointrend:.1f}',
+            f'{pointrend - standard:+.1f}',
+            end_section=number == 3,
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Runs the demo."""
+    start = time.monotonic()
+    options, fresh = parse_args()
+    console = Console(file=sys.stdout)  # this one stays on the screen
+    torch.set_num_threads(os.cpu_count() or 1)
+    if fresh and options.out.exists():
+        shutil.rmtree(options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    log = (options.out / 'log.txt').open('a', encoding='utf-8')
+    with log, redirect_stdout(log), redirect_stderr(log):
+        figures = train_all(options, console)
+        with console.status('drawing'):
+            pictures = draw_all(options)
+    rows = result_rows(figures)
+    (options.out / 'results.json').write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+    show_table(rows, console)
+    for path in pictures:
+        console.print(f'picture: {path}', highlight=False)
+    console.print(f'{time.monotonic() - start:.0f} s', highlight=False)
+
+
+if __name__ == '__main__':
+    main()
