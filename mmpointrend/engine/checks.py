@@ -23,6 +23,7 @@ __all__ = [
     'NamedLoading',
     'check_class_counts',
     'check_dataset',
+    'leaves',
     'name_files_on_loading',
     'naming_the_dataset',
 ]
@@ -30,6 +31,13 @@ __all__ = [
 _HEADS = frozenset(
     ['bbox_head', 'mask_head', 'point_head', 'decode_head', 'auxiliary_head', 'coarse_head']
 )
+
+# What mmdet's CocoDataset reads of each entry.
+_COCO_KEYS = {
+    'images': ('id', 'file_name', 'height', 'width'),
+    'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area'),
+    'categories': ('id', 'name'),
+}
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
@@ -130,6 +138,14 @@ def _complaint_about_json(path: Path) -> str | None:
     lacking = [key for key in needed if not isinstance(content, dict) or key not in content]
     if lacking:
         return f'the annotation file {path} is not in COCO format: it lacks {", ".join(lacking)}.'
+    for kind, keys in _COCO_KEYS.items():
+        for index, entry in enumerate(content[kind]):
+            lacking = [key for key in keys if key not in entry]
+            if lacking:
+                return (
+                    f'entry {index} of {kind} in the annotation file {path} lacks '
+                    f'{", ".join(lacking)}.'
+                )
     return None
 
 
@@ -245,6 +261,10 @@ class NamedLoading:
         return repr(self.step)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _complaint_about_image(path: str | None, step: Any, key: str) -> str | None:
     """What is wrong with an image file, as a sentence; None where it can be read."""
     if path is None:
@@ -267,7 +287,7 @@ def _complaint_about_image(path: str | None, step: Any, key: str) -> str | None:
             content, flag='unchanged', backend=getattr(step, 'imdecode_backend', None)
         )
     except Exception as error:
-        return f'the {kind} {path} cannot be decoded ({error}); {mend}.'
+        return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {mend}.'
     if decoded is None:
         return f'the {kind} {path} is damaged or no image; {mend}.'
     return None

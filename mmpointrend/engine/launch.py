@@ -20,6 +20,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmpointrend.engine.checkpoint import find_resumable, load_from_local
+from mmpointrend.engine.checks import leaves
 from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.errors import ConfigError, PointRendError, sentence_of
 
@@ -262,7 +263,9 @@ def _draw_into(cfg: Config, folder: str) -> None:
     if task_of(cfg) == 'instance':
         hook.test_out_dir = folder
     else:
-        cfg.visualizer.save_dir = folder
+        visualizer = cfg.get('visualizer') or dict(type='SegLocalVisualizer')
+        backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
+        cfg.visualizer = dict(visualizer, vis_backends=backends, save_dir=folder)
 
 
 def _use_tta(cfg: Config) -> None:
@@ -280,7 +283,8 @@ def _use_tta(cfg: Config) -> None:
     if tta_model['type'] in ('SegTTAModel', 'mmseg.SegTTAModel'):
         tta_model = {**tta_model, 'type': 'mmpointrend.SegTTAModel'}
     cfg.model = dict(tta_model, module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in leaves(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
 
 
 def _write_to(cfg: Config, out: str) -> None:

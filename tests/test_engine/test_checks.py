@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tiny_runs import write_config
 from torch import nn
 
 from mmpointrend.engine import CheckedRunner
-from mmpointrend.engine.checks import check_class_counts, check_dataset, leaves
+from mmpointrend.engine.checks import (
+    check_class_counts,
+    check_dataset,
+    leaves,
+    naming_the_dataset,
+)
 from mmpointrend.errors import ConfigError, InputError, sentence_of
 
 
@@ -60,6 +66,26 @@ class TestDatasets:
         (data / 'annotations.json').write_text(content)
         with pytest.raises(InputError, match=rf'annotations\.json {complaint}'):
             build('instance', data, tmp_path)
+
+    @pytest.mark.parametrize(
+        ('kind', 'key'), [('annotations', 'bbox'), ('images', 'file_name'), ('categories', 'name')]
+    )
+    def test_entry_that_lacks_a_key(self, kind, key, data, tmp_path):
+        path = data / 'annotations.json'
+        content = json.loads(path.read_text())
+        del content[kind][1][key]
+        path.write_text(json.dumps(content))
+        with pytest.raises(
+            InputError, match=rf'entry 1 of {kind} in .*annotations\.json lacks {key}'
+        ):
+            build('instance', data, tmp_path)
+
+    def test_annotation_file_of_a_metric(self, tmp_path):
+        with (
+            pytest.raises(InputError, match=r'CocoMetric: the annotation file .*no\.json does not'),
+            naming_the_dataset(dict(type='CocoMetric', ann_file=str(tmp_path / 'no.json'))),
+        ):
+            CocoMetric(ann_file=str(tmp_path / 'no.json'))
 
     def test_annotation_file_without_images(self, data, tmp_path):
         path = data / 'annotations.json'
