@@ -45,7 +45,7 @@ class Stage:
 
 
 TRUNK = Stage(
-    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-300i_shapes.py'
+    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-400i_shapes.py'
 )
 HEADS = (
     Stage(
