@@ -198,6 +198,9 @@ class TestClassCounts:
         model = Heads(bbox_head=4, point_head=4, rpn_head=1, backbone=1000)
         check_class_counts(model, self.DATASET, 'train_dataloader')
         check_class_counts(Heads(bbox_head=9), object(), 'train_dataloader')
+        agnostic = Heads(mask_head=1)
+        agnostic.mask_head.class_agnostic = True
+        check_class_counts(agnostic, self.DATASET, 'train_dataloader')
 
     def test_classes_given_as_text(self):
         dataset = type('Dataset', (), dict(metainfo=dict(classes='cat')))()
