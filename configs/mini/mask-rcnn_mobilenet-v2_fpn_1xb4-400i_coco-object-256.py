@@ -9,6 +9,7 @@ load_from = 'work_dirs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-2
 model = dict(
     roi_head=dict(
         mask_roi_extractor=dict(
+            _delete_=True,
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=channels,
@@ -16,6 +17,7 @@ model = dict(
             finest_scale=28,
         ),
         mask_head=dict(
+            _delete_=True,
             type='FCNMaskHead',
             num_convs=4,
             in_channels=channels,
