@@ -24,7 +24,8 @@ def models(request, repo, tiny_data, tmp_path):
     for seed, checkpoint in enumerate(checkpoints):
         torch.manual_seed(seed)
         model = MODELS.build(cfg.model)
-        model.init_weights()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
         torch.save(dict(state_dict=model.state_dict()), checkpoint)
     return request.param, tool, path, checkpoints
 

@@ -1,10 +1,10 @@
 # Copyright (c) The mmpointrend authors.
 """Mask R-CNN with the standard 4x conv 28x28 mask head, the baseline."""
 
-_base_ = './faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-256.py'
+_base_ = './faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256.py'
 
 channels = _base_.channels
-load_from = 'work_dirs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-600i_coco-object-256/iter_600.pth'
+load_from = 'work_dirs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256/iter_200.pth'
 
 model = dict(
     roi_head=dict(
@@ -28,10 +28,10 @@ model = dict(
     )
 )
 
-max_iters = 400
+max_iters = 300
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50, _scope_='mmdet'),
-    dict(type='MultiStepLR', by_epoch=False, milestones=[300, 370], gamma=0.1, _scope_='mmdet'),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[225, 275], gamma=0.1, _scope_='mmdet'),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 val_evaluator = dict(metric=['bbox', 'segm', 'boundary'])

@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """The same Mask R-CNN with PointRend's coarse mask head and point head."""
 
-_base_ = './mask-rcnn_mobilenet-v2_fpn_1xb4-400i_coco-object-256.py'
+_base_ = './mask-rcnn_mobilenet-v2_fpn_1xb4-300i_coco-object-256.py'
 
 channels = _base_.channels
 

@@ -39,7 +39,7 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=256)),
 )
 
-max_iters = 600
+max_iters = 200
 optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100, _scope_='mmdet'),
