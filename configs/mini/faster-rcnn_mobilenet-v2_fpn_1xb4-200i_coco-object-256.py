@@ -54,6 +54,6 @@ train_cfg = dict(
 val_evaluator = dict(metric=['bbox'])
 test_evaluator = dict(metric=['bbox'])
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=50, max_keep_ckpts=2))
-custom_hooks = [dict(type='mmpointrend.IterationSeedHook')]
+custom_hooks = [dict(type='mmpointrend.IterationSeedHook', _scope_='mmdet')]
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

@@ -77,5 +77,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=2))
-custom_hooks = [dict(type='mmpointrend.IterationSeedHook')]
+custom_hooks = [dict(type='mmpointrend.IterationSeedHook', _scope_='mmseg')]
 randomness = dict(seed=0)

@@ -34,6 +34,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True, _scope_='mmseg'),
     dataset=dict(
         type=dataset_type,
+        _scope_='mmseg',
         data_root=data_root,
         data_prefix=dict(img_path='train', seg_map_path='trainannot'),
         pipeline=train_pipeline,
@@ -46,6 +47,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, _scope_='mmseg'),
     dataset=dict(
         type=dataset_type,
+        _scope_='mmseg',
         data_root=data_root,
         data_prefix=dict(img_path='val', seg_map_path='valannot'),
         pipeline=test_pipeline,
@@ -55,6 +57,6 @@ test_dataloader = val_dataloader
 
 val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU'], _scope_='mmseg'),
-    dict(type='mmpointrend.BoundaryIoUMetric'),
+    dict(type='mmpointrend.BoundaryIoUMetric', _scope_='mmseg'),
 ]
 test_evaluator = val_evaluator

@@ -64,6 +64,7 @@ test_dataloader = val_dataloader
 
 val_evaluator = dict(
     type='mmpointrend.CocoBoundaryMetric',
+    _scope_='mmdet',
     ann_file=f'{ann_root}/instances_val2017.json',
     metric=['bbox', 'segm', 'boundary'],
 )
