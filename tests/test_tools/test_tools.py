@@ -72,15 +72,12 @@ class TestTrain:
         assert 'weights.pth holds weights but no state of training' in sentence
 
     def test_class_count_that_disagrees(self, run, tmp_path):
-        heads = {'semantic': 'decode_head.coarse_head', 'instance': 'roi_head.bbox_head'}
-        sentence = refused(
-            *('train', run.config, '--work-dir', tmp_path),
-            *('--cfg-options', f'model.{heads[run.task]}.num_classes=7'),
-        )
-        assert (
-            f'model.{heads[run.task].split(".coarse")[0]}.num_classes is 7, but the dataset of train_dataloader has'
-            in sentence
-        )
+        roi_heads = [f'roi_head.{name}_head' for name in ('bbox', 'mask', 'point')]
+        heads = {'semantic': ['decode_head.coarse_head'], 'instance': roi_heads}[run.task]
+        options = [f'model.{head}.num_classes=7' for head in heads]
+        sentence = refused('train', run.config, '--work-dir', tmp_path, '--cfg-options', *options)
+        first = heads[0].removesuffix('.coarse_head')
+        assert f'model.{first}.num_classes is 7, but the dataset of train_dataloader' in sentence
 
     def test_label_beyond_the_classes(self, semantic_run, tmp_path):
         data = shutil.copytree(semantic_run.data, tmp_path / 'data')
