@@ -1,6 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """What the point heads of both tasks share: the core's MLP, configured and initialised the OpenMMLab way."""
 
+import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import nn
@@ -20,6 +21,20 @@ _INIT_CFG = {
 }
 
 
+def _make_norm(norm_cfg: dict, channels: int) -> tuple[str, nn.Module]:
+    """Build a normalisation, or refuse one that is made for maps."""
+    name, norm = build_norm_layer(norm_cfg, channels)
+    training = norm.training
+    try:
+        norm.eval()(torch.zeros(1, channels, 2))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f'point_head.norm_cfg is {norm_cfg}: points are no map, so take BN1d, SyncBN or GN ({error})'
+        ) from error
+    norm.train(training)
+    return name, norm
+
+
 class BasePointHead(PointMLP, BaseModule):
     """The core's point MLP as an OpenMMLab module.
 
@@ -37,7 +52,7 @@ class BasePointHead(PointMLP, BaseModule):
         init_cfg: mmengine's; by default detectron2's initialisation.
 
     Raises:
-        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``.
+        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``, or ``norm_cfg`` for a normalisation of maps.
     """
 
     def __init__(
@@ -71,9 +86,7 @@ class BasePointHead(PointMLP, BaseModule):
             num_layers=num_fcs,
             coarse_each_layer=coarse_pred_each_layer,
             dropout=max(dropout_ratio, 0),
-            norm=None
-            if norm_cfg is None
-            else lambda channels: build_norm_layer(norm_cfg, channels),
+            norm=None if norm_cfg is None else lambda channels: _make_norm(norm_cfg, channels),
             activation=make_activation,
         )
         self.init_cfg = _INIT_CFG if init_cfg is None else init_cfg

@@ -8,6 +8,7 @@ A model's ``train_cfg`` (of an RoI head its ``rcnn`` part) chooses by ``oversamp
 :class:`mmpointrend.points.PointSelection`.
 """
 
+import torch
 from mmengine.config import ConfigDict
 
 from mmpointrend.errors import ConfigError
@@ -37,7 +38,8 @@ def build_selection(train_cfg: ConfigDict, where: str) -> PointSelection:
         The strategy.
 
     Raises:
-        ConfigError: ``num_points`` is missing or not positive, or the strategy refuses its arguments.
+        ConfigError: ``num_points`` is missing or not positive, or the strategy refuses its arguments or
+            so many points.
     """
     num_points = train_cfg.get('num_points')
     if not isinstance(num_points, int) or num_points < 1:
@@ -49,8 +51,11 @@ def build_selection(train_cfg: ConfigDict, where: str) -> PointSelection:
         for key in ('oversample_ratio', 'importance_sample_ratio')
         if key in train_cfg
     }
-    cfg = train_cfg.get('point_selection', {'type': 'BiasedSelection', **ratios})
+    cfg = train_cfg.get('point_selection') or {'type': 'BiasedSelection', **ratios}
     try:
-        return POINT_SELECTIONS.build(scoped(cfg, 'mmpointrend'))
+        selection = POINT_SELECTIONS.build(scoped(cfg, 'mmpointrend'))
+        # No region: what the strategy cannot do with so many points it says now, and no random number is drawn.
+        selection(0, num_points, lambda points: points[..., 0], torch.device('cpu'))
+        return selection
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f'{where}: {error}') from error

@@ -48,8 +48,14 @@ def bilinear_corners(
         dim=-1,
     )
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    indices = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
-    return indices.long(), weights * inside
+    return _row_major(columns, rows, height, width), weights * inside
+
+
+def _row_major(columns: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
+    """Indices of pixels, of the nearest border pixel outside the map and of any pixel where a coordinate is NaN."""
+    # Integers before the product, which a float32 no longer holds exactly beyond 2^24 pixels, and before the clamp,
+    # which leaves NaN: as an index it would end the process on a GPU, as a weight it shows in the loss.
+    return rows.long().clamp(0, height - 1) * width + columns.long().clamp(0, width - 1)
 
 
 def sample_features(
@@ -115,5 +121,4 @@ def sample_labels(labels: Tensor, points: Tensor, align_corners: bool = False) -
     # Half-way points round to the even pixel, as they do in `grid_sample`. The clamp matters: the last half pixel
     # can round past the border, where a zero border would make it class 0.
     columns, rows = map_points_to_pixels(points, height, width, align_corners).round().unbind(-1)
-    indices = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
-    return labels.flatten(1).gather(1, indices.long())
+    return labels.flatten(1).gather(1, _row_major(columns, rows, height, width))

@@ -307,6 +307,34 @@ def test_a_batch_is_its_images(images):
         (
             {
                 'coarse': {
+                    'type': 'DAHead',
+                    'in_channels': 16,
+                    'in_index': 3,
+                    'channels': 8,
+                    'pam_channels': 4,
+                    'num_classes': 5,
+                }
+            },
+            r'coarse_head\.type is DAHead: PointRend refines one map',
+        ),
+        (
+            {'coarse': pointrend()},
+            r'coarse_head\.type is mmpointrend\.PointRendHead: PointRend refines one map',
+        ),
+        (
+            {'point': {**point_head(), 'norm_cfg': {'type': 'BN'}}},
+            r'point_head\.norm_cfg is .*take BN1d, SyncBN or GN',
+        ),
+        (
+            {
+                'coarse': fpn_head(num_classes=1),
+                'point': {**point_head(), 'loss_decode': {'type': 'CrossEntropyLoss'}},
+            },
+            r'point_head\.loss_decode is a softmax over one channel.*use_sigmoid=True',
+        ),
+        (
+            {
+                'coarse': {
                     'type': 'EncHead',
                     'in_channels': [16] * 3,
                     'in_index': [1, 2, 3],
@@ -322,6 +350,27 @@ def test_a_batch_is_its_images(images):
 def test_a_config_that_cannot_work_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         build_segmentor(pointrend(**changes))
+
+
+def test_the_point_head_may_repeat_what_the_coarse_head_says():
+    said = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.5, 'align_corners': False}
+    model = build_segmentor(pointrend(fpn_head(num_classes=1), {**point_head(), **said}))
+    assert model.decode_head.point_head.fc_logits.out_channels == 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'in_index': [4]}, r'point_head\.in_index is \[4\].*4 feature levels: choose from 0 to 3'),
+        ({'in_channels': [32]}, r'point_head\.in_channels is \[32\].*set in_channels to \[16\]'),
+    ],
+)
+def test_fine_levels_that_are_not_there_are_named(changes, message):
+    model = build_segmentor(pointrend(None, {**point_head(), **changes}))
+    with pytest.raises(ConfigError, match=message):
+        model.loss(*semantic_batch())
+    with pytest.raises(ConfigError, match=message):
+        model.eval().predict(*semantic_batch())
 
 
 def test_training_without_points_is_refused():

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.structures.bbox import bbox2roi
 from mmdet.structures.mask import PolygonMasks
+from mmengine.config import ConfigDict
 from tiny_heads import (
     HEIGHT,
     META,
@@ -27,6 +28,8 @@ from torch import nn
 
 from mmpointrend.engine.checks import check_class_counts
 from mmpointrend.errors import ConfigError
+from mmpointrend.models import build_selection
+from mmpointrend.points import BiasedSelection
 
 
 def predict(head, x, results, metas=None, rescale=True):
@@ -277,6 +280,43 @@ def test_tensor_mode_renders():
     assert rendered.shape == (5, 1, 224, 224)
 
 
+def test_tensor_mode_with_a_loss_that_has_channels_of_its_own():
+    """SeesawLoss predicts objectness beside the classes and the background: no class, so no mask of it."""
+    config = roi_head_config()
+    config.bbox_head.loss_cls = {'type': 'SeesawLoss', 'num_classes': NUM_CLASSES}
+    head = build_roi_head(config)
+    head.bbox_head.fc_cls.bias.data[NUM_CLASSES:] = 99
+    scores, _, _, rendered = head(feature_levels(), detections([3, 2]))
+    assert scores.shape == (5, NUM_CLASSES + 2)
+    assert rendered.shape == (5, 1, 224, 224)
+
+
+@pytest.mark.parametrize('norm', [{'type': 'BN1d'}, {'type': 'GN', 'num_groups': 4}])
+@pytest.mark.parametrize('counts', [(3, 0), (0, 0)])
+def test_normalised_point_heads_train(norm, counts):
+    head = build_roi_head(change('point_head.norm_cfg', norm))
+    losses, gradients, _ = roi_losses(head, feature_levels(), counts)
+    assert torch.isfinite(losses['loss_point'])
+    assert all(gradient is not None for gradient in gradients.values())
+
+
+def test_a_loss_weight_of_zero_is_no_mistake():
+    config = roi_head_config()
+    config.point_head.loss_point.loss_weight = 0.0
+    assert roi_losses(build_roi_head(config), feature_levels(), (2, 1))[0]['loss_point'] == 0
+
+
+def test_the_check_of_a_strategy_draws_no_random_number():
+    state = torch.get_rng_state()
+    build_selection(ConfigDict(num_points=196), 'train_cfg.rcnn')
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_strategy_means_the_usual_one():
+    head = build_roi_head(change('train_cfg.point_selection', None))
+    assert head.point_selection == BiasedSelection(3, 0.75)
+
+
 def test_the_output_size_stands_in_for_the_steps():
     config = roi_head_config()
     config.test_cfg.update(subdivision_steps=None, output_size=56)
@@ -326,12 +366,32 @@ def test_any_mask_head_can_be_the_coarse_one():
         ('train_cfg.num_points', 0, r'train_cfg\.rcnn\.num_points is 0'),
         ('train_cfg.oversample_ratio', 0.5, r'train_cfg\.rcnn: oversample_ratio is 0\.5'),
         ('train_cfg.point_selection', {'type': 'Nonsense'}, r'Nonsense is not in the'),
+        (
+            'train_cfg.point_selection',
+            {'type': 'RegularGridSelection'},
+            r'50: a regular grid needs',
+        ),
+        ('point_head', None, r'roi_head\.point_head is missing'),
         ('point_head.conv_cfg', {'type': 'Conv2d'}, r'point_head\.conv_cfg'),
+        (
+            'point_head.norm_cfg',
+            {'type': 'BN'},
+            r'point_head\.norm_cfg is .*take BN1d, SyncBN or GN',
+        ),
+        (
+            'point_head.loss_point',
+            {'type': 'DiceLoss', 'use_sigmoid': True},
+            r'loss_point is .*DiceLoss.*it is 0 where every point is wrong',
+        ),
+        ('point_head.loss_point', {'type': 'CrossEntropyLoss'}, r'loss_point .*use_mask=True'),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(path, value, message):
+    config = change(path, value)
+    if value == {'type': 'RegularGridSelection'}:
+        config.train_cfg.num_points = 50
     with pytest.raises(ConfigError, match=message):
-        build_roi_head(change(path, value))
+        build_roi_head(config)
 
 
 def test_initialisation_is_that_of_detectron2():

@@ -107,3 +107,27 @@ def test_labels_are_those_of_nearest_grid_sample(align_corners):
 def test_a_label_on_the_border_is_the_border_pixels():
     labels = torch.full((1, 2, 2), 7)
     assert sample_labels(labels, torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])).tolist() == [[7, 7]]
+
+
+def test_maps_beyond_the_whole_numbers_of_float32():
+    """Row-major indices past 2^24 are not all float32 numbers: the odd ones would be somebody else's pixel."""
+    height, width, row, column = 4099, 4111, 4090, 4001
+    assert height * width > 2**24
+    assert (row * width + column) % 2 == 1
+    mask = torch.zeros(1, height, width, dtype=torch.uint8)
+    mask[0, row, column] = 1
+    points = torch.tensor([[[(column + 0.5) / width, (row + 0.5) / height]]])
+    assert sample_masks(mask, points, torch.tensor([0])).item() == pytest.approx(1, abs=0.01)
+    assert sample_labels(mask, points).item() == 1
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_points_nowhere_read_nan(value):
+    """Diverging boxes have to show in the loss; as an index they would end the process on a GPU."""
+    points = torch.tensor([[[value, value], [0.5, 0.5]]])
+    features = sample_features(torch.ones(1, 3, 4, 4), points, torch.tensor([0]))
+    assert features[0, 0].isnan().all()
+    assert features[0, 1].tolist() == [1.0, 1.0, 1.0]
+    values = sample_masks(torch.ones(1, 4, 4), points, torch.tensor([0]))
+    assert values[0, 0].isnan()
+    assert values[0, 1] == 1

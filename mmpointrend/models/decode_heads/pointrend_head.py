@@ -32,12 +32,12 @@ from mmpointrend.registry import MODELS
 
 __all__ = ['PointRendHead']
 
-# Heads of mmseg whose `forward(inputs)` does not return one map of logits, in training or in testing.
+# Decode heads of mmseg whose `forward(inputs)` does not return one map of logits, in training or in testing.
 _REFUSED = (
+    'DAHead',
     'DDRHead',
     'EncHead',
-    'MaskFormerHead',
-    'Mask2FormerHead',
+    'IterativeDecodeHead',
     'PIDHead',
     'SideAdapterCLIPHead',
     'VPDDepthHead',
@@ -49,7 +49,9 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
     cfg = scoped(config, 'mmseg')
     coarse_head = MMSEG_MODELS.build(cfg)
     names = {cls.__name__ for cls in type(coarse_head).__mro__}
-    if isinstance(coarse_head, BaseCascadeDecodeHead) or names.intersection(_REFUSED):
+    # MaskFormerHead and Mask2FormerHead are mmdet's under another name.
+    plain = isinstance(coarse_head, BaseDecodeHead)
+    if not plain or isinstance(coarse_head, BaseCascadeDecodeHead) or names.intersection(_REFUSED):
         raise ConfigError(
             f'decode_head.coarse_head.type is {cfg.type}: PointRend refines one map of logits, and this head gives '
             'something else (masks, several maps, or it needs a head before it); take a head such as FPNHead, FCNHead, '
@@ -114,6 +116,8 @@ class PointRendHead(BaseModule):
         cfg = scoped(config, 'mmseg')
         expected = {
             'num_classes': self.num_classes,
+            'out_channels': self.out_channels,
+            'threshold': self.threshold,
             'align_corners': self.align_corners,
             'ignore_index': self.ignore_index,
         }
@@ -227,13 +231,30 @@ class PointRendHead(BaseModule):
         """Logits (B, K, P) of points (B, P, 2)."""
         images = torch.arange(len(coarse), device=coarse.device)
         fine = [
-            sample_features(inputs[index], points, images, self.align_corners)
-            for index in self.point_head.in_index
+            sample_features(level, points, images, self.align_corners)
+            for level in self._fine_levels(inputs)
         ]
         return self.point_head(
             fine[0] if len(fine) == 1 else torch.cat(fine, dim=-1),
             sample_features(coarse, points, images, self.align_corners),
         )
+
+    def _fine_levels(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The point head's levels, which no config tells before the first features arrive."""
+        indices, expected = self.point_head.in_index, self.point_head.in_channels
+        if any(not -len(inputs) <= index < len(inputs) for index in indices):
+            raise ConfigError(
+                f'decode_head.point_head.in_index is {indices}, but the decode head gets {len(inputs)} feature levels: '
+                f'choose from 0 to {len(inputs) - 1}'
+            )
+        levels = [inputs[index] for index in indices]
+        channels = [level.shape[1] for level in levels]
+        if channels != expected:
+            raise ConfigError(
+                f'decode_head.point_head.in_channels is {expected}, but the feature levels of in_index {indices} have '
+                f'{channels} channels: set in_channels to {channels}'
+            )
+        return levels
 
     def _render(self, inputs: list[Tensor], test_cfg: Mapping) -> Tensor:
         """Rendered logits; keys that ``test_cfg`` lacks are the head's defaults."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from mmseg.models.losses import accuracy
+from mmseg.models.losses import CrossEntropyLoss, accuracy
 from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
@@ -19,6 +19,10 @@ __all__ = ['SemanticPointHead']
 
 def _as_list(value: int | Sequence[int]) -> list[int]:
     return [value] if isinstance(value, int) else list(value)
+
+
+def _is_softmax(loss: nn.Module) -> bool:
+    return isinstance(loss, CrossEntropyLoss) and not (loss.use_sigmoid or loss.use_mask)
 
 
 @MODELS.register_module()
@@ -41,7 +45,7 @@ class SemanticPointHead(BasePointHead):
         init_cfg: See :class:`BasePointHead`.
 
     Raises:
-        ConfigError: ``in_channels`` and ``in_index`` differ in length.
+        ConfigError: ``in_channels`` and ``in_index`` differ in length, or the loss is a softmax over one channel.
     """
 
     def __init__(
@@ -88,6 +92,11 @@ class SemanticPointHead(BasePointHead):
             MMSEG_MODELS.build(scoped(loss, 'mmseg'))
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
+        if num_classes == 1 and any(map(_is_softmax, self.loss_decode)):
+            raise ConfigError(
+                'decode_head.point_head.loss_decode is a softmax over one channel, for decode_head.coarse_head has '
+                'out_channels=1: set use_sigmoid=True in it, or leave loss_decode out'
+            )
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses and accuracy of points.

@@ -5,6 +5,7 @@ import torch
 from mmdet.registry import MODELS as MMDET_MODELS
 from torch import Tensor
 
+from mmpointrend.errors import ConfigError
 from mmpointrend.models.point_head import BasePointHead
 from mmpointrend.models.scope import scoped
 from mmpointrend.registry import MODELS
@@ -29,6 +30,9 @@ class MaskPointHead(BasePointHead):
         act_cfg: See :class:`BasePointHead`.
         loss_point: mmdet's loss config, of a loss that takes (R, 1, P) logits, (R, P) targets and (R,) labels.
         init_cfg: See :class:`BasePointHead`.
+
+    Raises:
+        ConfigError: ``loss_point`` is no loss of points.
     """
 
     def __init__(
@@ -63,6 +67,23 @@ class MaskPointHead(BasePointHead):
         self.class_agnostic = class_agnostic
         loss_cfg = {'type': 'CrossEntropyLoss', 'use_mask': True, 'loss_weight': 1.0}
         self.loss_point = MMDET_MODELS.build(scoped(loss_point or loss_cfg, 'mmdet'))
+        if type(self).loss is MaskPointHead.loss:
+            self._try_loss(loss_point)
+
+    @torch.no_grad()
+    def _try_loss(self, loss_point: dict | None) -> None:
+        """Refuse a loss that fails on points, or finds nothing wrong (mmdet's DiceLoss) where every point is."""
+        logits = torch.tensor([[[4.0, -4.0, 4.0]], [[-4.0, 4.0, -4.0]]])
+        reason = 'it is 0 where every point is wrong'
+        try:
+            works = bool(self.loss(logits, (logits[:, 0] < 0).float()) > 0)
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            works, reason = False, str(error)
+        if not works and getattr(self.loss_point, 'loss_weight', 1) != 0:
+            raise ConfigError(
+                f'roi_head.point_head.loss_point is {loss_point}, which is no loss of points ({reason}): take '
+                "dict(type='CrossEntropyLoss', use_mask=True), without class_weight"
+            )
 
     def forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
         """Logits of points, of one class a region where ``classes`` names it.

@@ -75,7 +75,11 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
     """
 
-    def __init__(self, point_head: dict, **kwargs: Any) -> None:
+    def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
+        if point_head is None:
+            raise ConfigError(
+                "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
+            )
         for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
             if kwargs.get(key) is None:
                 raise ConfigError(
@@ -116,7 +120,7 @@ class PointRendRoIHead(StandardRoIHead):
         results = super().forward(x, rpn_results_list, batch_data_samples)
         class_scores, coarse = results[0], results[-1]
         rois = bbox2roi([proposals.bboxes for proposals in rpn_results_list])[: len(coarse)]
-        labels = class_scores[: len(coarse), :-1].argmax(dim=1)
+        labels = class_scores[: len(coarse), : self.bbox_head.num_classes].argmax(dim=1)
         return (*results, self._render(x, rois, labels, coarse))
 
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
