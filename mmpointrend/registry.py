@@ -26,7 +26,10 @@ __all__ = [
     'METRICS',
     'MODELS',
     'POINT_SELECTIONS',
-    'RUNNERS', 'TRANSFORMS', 'VISUALIZERS']
+    'RUNNERS',
+    'TRANSFORMS',
+    'VISUALIZERS',
+]
 
 
 def _child(name: str, parent: Registry, *modules: str) -> Registry:
@@ -45,4 +48,6 @@ VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization')
 RUNNERS = _child('runner', MMENGINE_RUNNERS)
 
 # Training strategies of point selection: a kind of our own, without a parent.
-POINT_SELECTIONS = Registry('point selection', scope='mmpointrend', locations=['mmpointrend.models'])
+POINT_SELECTIONS = Registry(
+    'point selection', scope='mmpointrend', locations=['mmpointrend.models']
+)
