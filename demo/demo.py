@@ -40,8 +40,8 @@ def parse_args() -> tuple[Options, bool]:
         '--out', type=Path, default=Path('work_dirs/demo'), help='folder to write to'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the pictures and of the runs')
-    parser.add_argument('--train', type=int, default=300, help='number of training pictures')
-    parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
+    parser.add_argument('--train', type=int, default=240, help='number of training pictures')
+    parser.add_argument('--val', type=int, default=40, help='number of validation pictures')
     parser.add_argument('--size', type=int, default=320, help='side of the pictures in pixels')
     parser.add_argument('--iters', type=int, help="iterations of every run; default the configs'")
     parser.add_argument('--fresh', action='store_true', help='forget what is finished')

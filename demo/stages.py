@@ -45,7 +45,7 @@ class Stage:
 
 
 TRUNK = Stage(
-    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-400i_shapes.py'
+    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-250i_shapes.py'
 )
 HEADS = (
     Stage(
@@ -84,8 +84,8 @@ class Options:
 
     out: Path
     seed: int = 0
-    train: int = 300
-    val: int = 60
+    train: int = 240
+    val: int = 40
     size: int = 320
     iters: int | None = None
 
@@ -176,7 +176,7 @@ def make_data(options: Options, advance: Callable[[str], None]) -> str:
     if read_result(options.data, digest) is None:
         for split, count in (('train', options.train), ('val', options.val)):
             where = (options.data, split, count, options.size, options.seed)
-            for _ in write_split(*where, one_class=True):
+            for _ in write_split(*where, one_class=True, grey_ground=True):
                 advance(split)
         write_result(options.data, digest, {})
     return digest

@@ -40,6 +40,12 @@ LEAST_CONTRAST = 40
 LEAST_SIZE = 64
 """Least side of a picture in pixels."""
 
+GREY = (0.0, 0.06)
+"""Saturation of a grey ground."""
+
+VIVID = (0.55, 0.95)
+"""Saturation of the objects on a grey ground."""
+
 _SPLIT_KEYS = {'train': 0, 'val': 1}
 _SHIFT = 4
 _PLACEMENTS = 10
@@ -176,17 +182,21 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     return TEXTURES[int(rng.integers(len(TEXTURES)))](rng, size)
 
 
-def _contrasting(rng: np.random.Generator, ground: np.ndarray, alpha: np.ndarray) -> Paint:
+def _contrasting(
+    rng: np.random.Generator, ground: np.ndarray, alpha: np.ndarray, grey_ground: bool
+) -> Paint:
     """Picks a paint that is seen against what an object covers.
 
     Args:
         rng: Source of chance.
         ground: (h, w, 3) BGR float32, the picture so far.
         alpha: (h, w) in [0, 1], the object's coverage.
+        grey_ground: Whether its colour shall tell the object from the ground.
     """
+    value, look = ((0.5, 0.9), {'vividness': VIVID}) if grey_ground else ((0.25, 0.9), {})
     mean = np.tensordot(alpha, ground, 2) / max(alpha.sum(), 1e-6)
     paints = [
-        Paint.pick(rng, rng.random(), rng.uniform(0.25, 0.9), rng.uniform(0.1, 0.35))
+        Paint.pick(rng, rng.random(), rng.uniform(*value), rng.uniform(0.1, 0.35), **look)
         for _ in range(6)
     ]
     distances = [np.abs((p.dark + p.light) / 2 - mean).mean() for p in paints]
@@ -195,7 +205,11 @@ def _contrasting(rng: np.random.Generator, ground: np.ndarray, alpha: np.ndarray
 
 
 def _paint_object(
-    rng: np.random.Generator, canvas: np.ndarray, thing: _Placed, light: np.ndarray
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    thing: _Placed,
+    light: np.ndarray,
+    grey_ground: bool,
 ) -> None:
     """Paints an object with its shadow and its lit rim onto ``canvas`` (H, W, 3), in place."""
     size = len(canvas)
@@ -211,7 +225,7 @@ def _paint_object(
     top, left = thing.rows.start - rows.start, thing.columns.start - columns.start
     share = _shrink(thing.cover)
     alpha[top : top + share.shape[0], left : left + share.shape[1]] = share
-    paint = _contrasting(rng, view, alpha)
+    paint = _contrasting(rng, view, alpha, grey_ground)
     texture = _texture(rng, max(height, width, size // 3))[:height, :width]
     soft = cv2.GaussianBlur(alpha, (0, 0), depth)
     shift = np.array([[1, 0, light[0] * depth], [0, 1, light[1] * depth]], np.float32)
@@ -222,13 +236,16 @@ def _paint_object(
     view += alpha[..., None] * (paint.apply(texture) * relief[..., None] - view)
 
 
-def _paint(rng: np.random.Generator, placed: list[_Placed], size: int) -> np.ndarray:
+def _paint(
+    rng: np.random.Generator, placed: list[_Placed], size: int, grey_ground: bool
+) -> np.ndarray:
     """Paints ground and objects: (H, W, 3) uint8 BGR, anti-aliased by the subpixels' coverage."""
-    ground = Paint.pick(rng, rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.45))
+    look = {'vividness': GREY} if grey_ground else {}
+    ground = Paint.pick(rng, rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.45), **look)
     canvas = ground.apply(_texture(rng, size))
     angle = rng.uniform(0, 2 * np.pi)
     for thing in placed:
-        _paint_object(rng, canvas, thing, np.array([np.cos(angle), np.sin(angle)]))
+        _paint_object(rng, canvas, thing, np.array([np.cos(angle), np.sin(angle)]), grey_ground)
     canvas += rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(1, 5))
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
 
@@ -284,7 +301,7 @@ def _semantic(placed: list[_Placed], owner: np.ndarray) -> np.ndarray:
     return present[np.argmax([_shrink(fine == c) for c in present], axis=0)]
 
 
-def render_scene(seed: int, split: str, index: int, size: int) -> Scene:
+def render_scene(seed: int, split: str, index: int, size: int, grey_ground: bool = False) -> Scene:
     """Renders picture ``index`` of a split.
 
     Args:
@@ -292,6 +309,8 @@ def render_scene(seed: int, split: str, index: int, size: int) -> Scene:
         split: ``train`` or ``val``.
         index: Number of the picture, 0 or more.
         size: Side of the square picture in pixels, at least 64.
+        grey_ground: Whether the ground is grey and the objects are vivid. What is object is soon
+            learned then, and the boundary is what remains. The objects are the same.
 
     Raises:
         ValueError: If ``split`` is unknown or ``size`` too small.
@@ -302,7 +321,7 @@ def render_scene(seed: int, split: str, index: int, size: int) -> Scene:
         raise ValueError(f'size must be at least {LEAST_SIZE} pixels, but got {size}.')
     rng = np.random.default_rng([seed, _SPLIT_KEYS[split], index])
     placed, owner = _compose(rng, size)
-    image = _paint(rng, placed, size)
+    image = _paint(rng, placed, size, grey_ground)
     instances = []
     for order, thing in enumerate(placed, start=1):
         visible = owner[thing.window] == order

@@ -97,7 +97,14 @@ class Paint:
     light: np.ndarray
 
     @classmethod
-    def pick(cls, rng: np.random.Generator, hue: float, value: float, contrast: float) -> 'Paint':
+    def pick(
+        cls,
+        rng: np.random.Generator,
+        hue: float,
+        value: float,
+        contrast: float,
+        vividness: tuple[float, float] = (0.25, 0.8),
+    ) -> 'Paint':
         """Picks two shades around a hue.
 
         Args:
@@ -105,9 +112,10 @@ class Paint:
             hue: Hue in turns.
             value: Mean brightness in [0, 1].
             contrast: Difference in brightness of the two shades in [0, 1].
+            vividness: Least and greatest saturation in [0, 1].
         """
         turn = rng.uniform(-0.06, 0.06)
-        vivid = rng.uniform(0.25, 0.8)
+        vivid = rng.uniform(*vividness)
         hsv = np.array(
             [
                 [np.mod(hue - turn, 1) * 360, vivid, np.clip(value - contrast / 2, 0.06, 1)],

@@ -8,7 +8,7 @@ _base_ = [
     '_base_/shapes_schedule.py',
 ]
 default_scope = 'mmdet'
-max_iters = 400
+max_iters = 250
 model = dict(
     type='PanopticFPN',
     data_preprocessor=dict(pad_mask=False, pad_seg=True, seg_pad_value=255),
