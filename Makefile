@@ -41,7 +41,7 @@ types: setup  ## Mypy
 	$(BIN)/python -m mypy
 
 docstrings: setup  ## Docstring coverage
-	$(BIN)/python -m interrogate --quiet mmpointrend tools demo tests setup.py
+	$(BIN)/python -m interrogate mmpointrend tools demo setup.py
 
 unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

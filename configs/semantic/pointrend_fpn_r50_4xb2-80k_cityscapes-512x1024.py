@@ -20,5 +20,6 @@ param_scheduler = [
         eta_min=1e-4,
         power=0.9,
         begin=200,
-        end=80000),
+        end=80000,
+    ),
 ]

@@ -9,12 +9,13 @@ train_pipeline = [
         type='RandomChoiceResize',
         _scope_='mmdet',
         scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],
-        keep_ratio=True),
+        keep_ratio=True,
+    ),
     dict(type='RandomFlip', _scope_='mmdet', prob=0.5),
     dict(type='PackDetInputs', _scope_='mmdet'),
 ]
 train_dataloader = dict(
-    sampler=dict(type='InfiniteSampler', _scope_='mmdet'),
-    dataset=dict(pipeline=train_pipeline))
+    sampler=dict(type='InfiniteSampler', _scope_='mmdet'), dataset=dict(pipeline=train_pipeline)
+)
 val_evaluator = dict(type='mmpointrend.CocoBoundaryMetric', metric=['bbox', 'segm', 'boundary'])
 test_evaluator = val_evaluator

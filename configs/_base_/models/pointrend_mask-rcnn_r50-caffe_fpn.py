@@ -2,12 +2,12 @@
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
 model = dict(
-    data_preprocessor=dict(
-        mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+    data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
     backbone=dict(
         norm_cfg=dict(requires_grad=False),
         style='caffe',
-        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe')),
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe'),
+    ),
     roi_head=dict(
         type='mmpointrend.PointRendRoIHead',
         # The coarse head sees P2 on a regular 14x14 grid; the point head reads P2 as well.
@@ -16,7 +16,8 @@ model = dict(
             aggregation='concat',
             roi_layer=dict(_delete_=True, type='SimpleRoIAlign', output_size=14),
             out_channels=256,
-            featmap_strides=[4]),
+            featmap_strides=[4],
+        ),
         mask_head=dict(
             _delete_=True,
             type='mmpointrend.CoarseMaskHead',
@@ -25,7 +26,8 @@ model = dict(
             conv_out_channels=256,
             fc_out_channels=1024,
             num_classes=80,
-            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0)),
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
         point_head=dict(
             type='mmpointrend.MaskPointHead',
             num_fcs=3,
@@ -33,7 +35,9 @@ model = dict(
             fc_channels=256,
             num_classes=80,
             coarse_pred_each_layer=True,
-            loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))),
+            loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        ),
+    ),
     train_cfg=dict(
         rcnn=dict(
             assigner=dict(match_low_quality=False),
@@ -41,6 +45,8 @@ model = dict(
             num_points=14 * 14,
             oversample_ratio=3,
             importance_sample_ratio=0.75,
-            train_on_pred_boxes=True)),
-    test_cfg=dict(
-        rcnn=dict(subdivision_steps=5, subdivision_num_points=28 * 28, scale_factor=2)))
+            train_on_pred_boxes=True,
+        )
+    ),
+    test_cfg=dict(rcnn=dict(subdivision_steps=5, subdivision_num_points=28 * 28, scale_factor=2)),
+)

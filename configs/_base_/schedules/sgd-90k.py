@@ -8,7 +8,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     _scope_='mmdet',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001),
-    paramwise_cfg=dict(norm_decay_mult=0))
+    paramwise_cfg=dict(norm_decay_mult=0),
+)
 param_scheduler = [
     dict(type='LinearLR', _scope_='mmdet', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(
@@ -18,11 +19,14 @@ param_scheduler = [
         begin=0,
         end=90000,
         milestones=[60000, 80000],
-        gamma=0.1),
+        gamma=0.1,
+    ),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 default_hooks = dict(
     logger=dict(type='LoggerHook', _scope_='mmdet', interval=50),
     checkpoint=dict(
-        type='CheckpointHook', _scope_='mmdet', by_epoch=False, interval=10000, max_keep_ckpts=3))
+        type='CheckpointHook', _scope_='mmdet', by_epoch=False, interval=10000, max_keep_ckpts=3
+    ),
+)
 log_processor = dict(type='LogProcessor', _scope_='mmdet', window_size=50, by_epoch=False)
