@@ -154,10 +154,44 @@ def test_the_coarse_prediction_is_left_as_it_was():
     assert torch.equal(coarse, before)
 
 
+def test_memory_order_changes_nothing():
+    """Convolutions in ``channels_last`` hand over logits whose flattening would be a copy: points lost."""
+    torch.manual_seed(0)
+    coarse = torch.randn(2, 3, 4, 4)
+    arguments = {'num_points': 20, 'steps': 2}
+    expected = subdivide(coarse, lambda points: points[..., :1].expand(-1, -1, 3).mT, **arguments)
+    actual = subdivide(
+        coarse.contiguous(memory_format=torch.channels_last),
+        lambda points: points[..., :1].expand(-1, -1, 3).mT,
+        **arguments,
+    )
+    assert torch.equal(actual, expected)
+
+
+def test_half_precision_keeps_its_dtype_and_is_chosen_from_in_full():
+    """Margins of bfloat16 logits tie in great numbers where their difference is rounded once more."""
+    seen = []
+
+    def uncertainty(logits):
+        seen.append(logits.dtype)
+        return logit_uncertainty(logits)
+
+    rendered = subdivide(
+        torch.randn(2, 3, 4, 4).bfloat16(),
+        lambda points: points[..., :1].expand(-1, -1, 3).mT,
+        num_points=20,
+        steps=2,
+        uncertainty=uncertainty,
+    )
+    assert rendered.dtype == torch.bfloat16
+    assert set(seen) == {torch.float32}
+
+
 def test_the_observer_sees_every_step():
     seen = []
+    coarse = torch.randn(2, 1, 4, 4)
     rendered = subdivide(
-        torch.randn(2, 1, 4, 4),
+        coarse,
         lambda points: points[..., :1].mT,
         num_points=100,
         steps=3,
@@ -172,6 +206,7 @@ def test_the_observer_sees_every_step():
         (2, 100, (16, 16)),
         (3, 100, (32, 32)),
     ]
+    assert torch.equal(seen[0][3], coarse)
     assert torch.equal(seen[-1][3], rendered)
 
 

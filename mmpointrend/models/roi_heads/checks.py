@@ -17,12 +17,15 @@ __all__ = [
 
 
 @torch.no_grad()
-def probe_mask_head(mask_head: nn.Module, extractor: BaseRoIExtractor) -> tuple[int, int]:
+def probe_mask_head(
+    mask_head: nn.Module, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
+) -> tuple[int, int]:
     """What a coarse head makes of one RoI: asked of the head itself, so that any mask head will do.
 
     Args:
         mask_head: The coarse mask head.
         extractor: The RoI extractor that feeds it.
+        shared_head: What lies between the two in models without a feature pyramid (C4).
 
     Returns:
         Channels K and side h of its logits (R, K, h, h).
@@ -32,14 +35,22 @@ def probe_mask_head(mask_head: nn.Module, extractor: BaseRoIExtractor) -> tuple[
     """
     size = extractor.roi_layers[0].output_size
     size = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    features = torch.zeros(1, extractor.out_channels, *size)
+    source = 'mask_roi_extractor'
+    if shared_head is not None:
+        training = shared_head.training
+        # Not chained: mmdet's ResLayer returns nothing from `eval`.
+        shared_head.eval()
+        features, source = shared_head(features), 'shared_head'
+        shared_head.train(training)
     training = mask_head.training
+    _, channels, height, width = features.shape
     try:
-        logits = mask_head.eval()(torch.zeros(1, extractor.out_channels, *size))
+        logits = mask_head.eval()(features)
     except RuntimeError as error:
         raise ConfigError(
-            f'roi_head.mask_head cannot take what roi_head.mask_roi_extractor gives, {extractor.out_channels} channels '
-            f'of {size[0]}x{size[1]}: set mask_head.in_channels to {extractor.out_channels} and roi_feat_size to '
-            f'{size[0]} ({error})'
+            f'roi_head.mask_head cannot take what roi_head.{source} gives, {channels} channels of {height}x{width}: '
+            f'set mask_head.in_channels to {channels} and roi_feat_size to {height} ({error})'
         ) from error
     finally:
         mask_head.train(training)

@@ -87,7 +87,11 @@ class PointRendRoIHead(StandardRoIHead):
                 )
             kwargs[key] = _as_ours(kwargs[key])
         super().__init__(**kwargs)
-        coarse_channels, coarse_size = probe_mask_head(self.mask_head, self.mask_roi_extractor)
+        coarse_channels, coarse_size = probe_mask_head(
+            self.mask_head,
+            self.mask_roi_extractor,
+            self.shared_head if self.with_shared_head else None,
+        )
         self.point_head = MMDET_MODELS.build(
             ConfigDict(coarse_channels=coarse_channels, **_as_ours(point_head))
         )
