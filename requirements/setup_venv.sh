@@ -41,7 +41,8 @@ mmcv_imports() { (cd / && "$venv/bin/python" -c 'import torch, mmcv._ext' 2>&1);
 # Prints a line every half minute until it is killed, for the compiler says nothing for long.
 report_progress() {
   local log=$1 begin=$SECONDS files
-  while sleep 30 && kill -0 $$ 2> /dev/null; do
+  # The sleep outlives a killed reporter; it must not keep the output open.
+  while sleep 30 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do
     files=$(grep -oE '\[[0-9]+/[0-9]+\]' "$log" | tail -n 1 || true)
     say "  compiling mmcv: $(((SECONDS - begin) / 60)) min $(((SECONDS - begin) % 60)) s${files:+, file $files}"
   done
@@ -64,7 +65,6 @@ build_mmcv() {
     tail -n 30 "$work/build.log" >&2
     die "mmcv did not compile; the whole log: $work/build.log"
   fi
-  mkdir -p "$cache"
   # Into place in one step, so that nobody ever finds half a wheel.
   cp "$work"/mmcv-*.whl "$cache/.incoming-$$"
   mv "$cache/.incoming-$$" "$cache/$(basename "$work"/mmcv-*.whl)"
@@ -76,7 +76,8 @@ install_mmcv() {
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/mmpointrend/wheels/$("$venv/bin/python" -c '
 import platform, sys, torch
 print(f"cp{sys.version_info[0]}{sys.version_info[1]}-torch{torch.__version__}-{platform.machine()}")')
-  wheel=$(find "$cache" -name "mmcv-$mmcv_version-*.whl" 2> /dev/null | head -n 1)
+  mkdir -p "$cache"
+  wheel=$(find "$cache" -name "mmcv-$mmcv_version-*.whl" | head -n 1)
   if [ -n "$wheel" ]; then
     say "mmcv $mmcv_version: the wheel compiled before, $wheel"
     pip install -q --no-deps --force-reinstall "$wheel" && mmcv_imports > /dev/null && return

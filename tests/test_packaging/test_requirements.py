@@ -56,7 +56,9 @@ def test_lock_satisfies_every_range() -> None:
     lock['mmcv'] = script.partition('mmcv_version=')[2].split()[0]
     wanted = [Requirement(name + accepted) for name, accepted in NEIGHBOURS.items()]
     for requirement in [*wanted, *read('runtime'), *read('tests'), *read('lint')]:
-        assert requirement.specifier.contains(lock[canonicalize_name(requirement.name)]), requirement
+        assert requirement.specifier.contains(lock[canonicalize_name(requirement.name)]), (
+            requirement
+        )
 
 
 def test_lock_pins_exactly() -> None:
