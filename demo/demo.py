@@ -29,12 +29,13 @@ ROWS = (
     ('mask IoU on ground-truth boxes', 'mask', 'gt_box/mask_IoU', 100),
     ('boundary IoU on ground-truth boxes', 'mask', 'gt_box/boundary_IoU', 100),
     ('mIoU', 'semantic', 'mIoU', 1),
-    ('boundary IoU', 'semantic', 'mBoundaryIoU', 1),
+    ('boundary IoU, 2 % of the diagonal', 'semantic', 'wide/mBoundaryIoU', 1),
+    ('boundary IoU, 0.5 % of the diagonal', 'semantic', 'narrow/mBoundaryIoU', 1),
 )
 
 
-def parse_args() -> tuple[Options, bool]:
-    """Reads the command line: the options, and whether to start anew."""
+def parse_args() -> tuple[Options, int, bool]:
+    """Reads the command line: the options, the number of threads, and whether to start anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/demo'), help='folder to write to'
@@ -44,10 +45,13 @@ def parse_args() -> tuple[Options, bool]:
     parser.add_argument('--val', type=int, default=40, help='number of validation pictures')
     parser.add_argument('--size', type=int, default=320, help='side of the pictures in pixels')
     parser.add_argument('--iters', type=int, help="iterations of every run; default the configs'")
+    parser.add_argument(
+        '--threads', type=int, default=os.cpu_count() or 1, help='threads to compute with'
+    )
     parser.add_argument('--fresh', action='store_true', help='forget what is finished')
     args = vars(parser.parse_args())
-    fresh = args.pop('fresh')
-    return Options(**args), fresh
+    threads, fresh = args.pop('threads'), args.pop('fresh')
+    return Options(**args), threads, fresh
 
 
 def train_all(options: Options, console: Console) -> dict[str, Figures]:
@@ -119,9 +123,9 @@ def show_table(rows: list[tuple[str, float, float]], console: Console) -> None:
 def main() -> None:
     """Runs the demo."""
     start = time.monotonic()
-    options, fresh = parse_args()
+    options, threads, fresh = parse_args()
     console = Console(file=sys.stdout)  # this one stays on the screen
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     if fresh and options.out.exists():
         shutil.rmtree(options.out)
     options.out.mkdir(parents=True, exist_ok=True)

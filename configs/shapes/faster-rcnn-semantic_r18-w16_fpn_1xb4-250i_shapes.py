@@ -48,6 +48,13 @@ val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
 default_hooks = dict(checkpoint=dict(interval=max_iters))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=0, end=max_iters),
+    dict(type='LinearLR', _scope_='mmengine', start_factor=0.1, by_epoch=False, begin=0, end=30),
+    dict(
+        type='CosineAnnealingLR',
+        _scope_='mmengine',
+        eta_min=0.0,
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+    ),
 ]

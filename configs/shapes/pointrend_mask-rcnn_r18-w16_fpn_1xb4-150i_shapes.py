@@ -27,7 +27,7 @@ model = dict(
             type='mmpointrend.MaskPointHead',
             num_fcs=3,
             in_channels=48,
-            fc_channels=64,
+            fc_channels=128,
             num_classes=1,
             coarse_pred_each_layer=True,
             loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),

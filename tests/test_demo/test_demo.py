@@ -43,7 +43,8 @@ def test_both_tasks_are_compared_in_one_table(demo):
         'mask IoU on ground-truth boxes',
         'boundary IoU on ground-truth boxes',
         'mIoU',
-        'boundary IoU',
+        'boundary IoU, 2 % of the diagonal',
+        'boundary IoU, 0.5 % of the diagonal',
     ]
     for title, standard, pointrend in rows:
         assert 0 <= standard <= 100 and 0 <= pointrend <= 100, title

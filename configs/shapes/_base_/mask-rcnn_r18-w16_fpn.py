@@ -4,18 +4,19 @@
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
 num_classes = 1
-norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     _scope_='mmdet',
     backbone=dict(
         depth=18,
         base_channels=16,
         frozen_stages=-1,
-        norm_cfg=norm_cfg,
+        norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         init_cfg=None,
     ),
-    neck=dict(in_channels=[16, 32, 64, 128], out_channels=48, norm_cfg=norm_cfg),
+    neck=dict(
+        in_channels=[16, 32, 64, 128], out_channels=48, norm_cfg=dict(type='BN', requires_grad=True)
+    ),
     rpn_head=dict(in_channels=48, feat_channels=32, anchor_generator=dict(ratios=[1.0])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=48, roi_layer=dict(sampling_ratio=2)),

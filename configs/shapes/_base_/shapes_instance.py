@@ -25,7 +25,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='InfiniteSampler', shuffle=True, _scope_='mmdet'),
     dataset=dict(
         type='mmpointrend.ShapesInstanceDataset',
         _scope_='mmdet',
@@ -42,7 +42,7 @@ val_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    sampler=dict(type='DefaultSampler', shuffle=False, _scope_='mmdet'),
     dataset=dict(
         type='mmpointrend.ShapesInstanceDataset',
         _scope_='mmdet',
