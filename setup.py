@@ -6,9 +6,11 @@ links to ``configs``, ``tools`` and ``model-index.yml``; a wheel holds the files
 """
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import _encode_pth, _StaticPth, editable_wheel
 
 ROOT = Path(__file__).resolve().parent
@@ -28,6 +30,15 @@ class FirstOnPath(_StaticPth):
         """Write the ``.pth`` file into the editable wheel."""
         line = f'import sys; sys.path.insert(0, {str(ROOT)!r})\n'
         wheel.writestr(f'__editable__.{self.name}.pth', _encode_pth(line))
+
+
+class FreshBuild(build_py):
+    """A wheel without the files that a build of an earlier version left in ``build/``."""
+
+    def run(self):
+        """Empty the build folder, then fill it."""
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class EditableWheel(editable_wheel):
@@ -79,6 +90,6 @@ setup(
         'tests': read_requirements('tests'),
         'lint': read_requirements('lint'),
     },
-    cmdclass={'editable_wheel': EditableWheel},
+    cmdclass={'build_py': FreshBuild, 'editable_wheel': EditableWheel},
     zip_safe=False,
 )

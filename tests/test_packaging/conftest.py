@@ -64,13 +64,19 @@ class Environment:
 
 
 def _install(folder: Path, *options: str) -> Environment:
-    """Environment with nothing but this package; the heavy ones are borrowed from our own."""
+    """The package, installed after a build of an earlier version, in an environment of its own.
+
+    The environment holds nothing else; the heavy packages are borrowed from the one we run in.
+    """
     venv.create(folder / 'venv', symlinks=True)
     site = next((folder / 'venv' / 'lib').glob('python3*/site-packages'))
     borrowed = [path for path in sys.path if path.endswith('-packages')]
     (site / 'borrowed.pth').write_text('\n'.join(borrowed) + '\n')
     source = folder / 'source'
     shutil.copytree(REPO, source, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    earlier = source / 'build' / 'lib' / 'mmpointrend' / '.mim' / 'configs' / 'earlier.py'
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
     (folder / 'outside').mkdir()
     env = Environment(
         python=folder / 'venv' / 'bin' / 'python',
