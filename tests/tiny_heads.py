@@ -182,6 +182,25 @@ def roi_losses(head, x, counts):
     return losses, gradients, [level.grad.clone() for level in x if level.grad is not None]
 
 
+def predict(head, x, results, metas=None, rescale=True):
+    """Masks of detections, which are left as they were."""
+    results = copy.deepcopy(results)
+    with torch.no_grad():
+        head.predict_mask(x, metas or [META] * len(results), results, rescale=rescale)
+    return [instances.masks for instances in results]
+
+
+def change(path, value):
+    """A config with one key changed."""
+    config = roi_head_config()
+    *parents, key = path.split('.')
+    part = config
+    for parent in parents:
+        part = part[parent]
+    part[key] = value
+    return config
+
+
 def fpn_head(num_classes=NUM_CLASSES, align_corners=False, **kwargs):
     """Config of mmseg's FPNHead, one channel where ``num_classes`` is 1."""
     binary = num_classes == 1
@@ -210,6 +229,16 @@ def point_head(in_index=(0,), **kwargs):
         channels=16,
         num_fcs=3,
         coarse_pred_each_layer=True,
+        **kwargs,
+    )
+
+
+def pointrend(coarse=None, point=None, **kwargs):
+    """Config of our decode head."""
+    return dict(
+        type='mmpointrend.PointRendHead',
+        coarse_head=coarse or fpn_head(),
+        point_head=point or point_head(),
         **kwargs,
     )
 

@@ -16,21 +16,12 @@ from tiny_heads import (
     build_segmentor,
     fpn_head,
     point_head,
+    pointrend,
     semantic_batch,
 )
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import regular_grid, sample_labels
-
-
-def pointrend(coarse=None, point=None, **kwargs):
-    """Config of our decode head."""
-    return dict(
-        type='mmpointrend.PointRendHead',
-        coarse_head=coarse or fpn_head(),
-        point_head=point or point_head(),
-        **kwargs,
-    )
 
 
 def cascade(coarse=None, point=None):

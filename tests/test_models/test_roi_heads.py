@@ -1,7 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """The instance task against mmdet's own PointRend, and where mmdet's is at fault, against what is right."""
 
-import copy
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +17,10 @@ from tiny_heads import (
     NUM_CLASSES,
     WIDTH,
     build_roi_head,
+    change,
     detections,
     feature_levels,
+    predict,
     roi_head_config,
     roi_losses,
     training_batch,
@@ -30,25 +31,6 @@ from mmpointrend.engine.checks import check_class_counts
 from mmpointrend.errors import ConfigError
 from mmpointrend.models import build_selection
 from mmpointrend.points import BiasedSelection
-
-
-def predict(head, x, results, metas=None, rescale=True):
-    """Masks of detections, which are left as they were."""
-    results = copy.deepcopy(results)
-    with torch.no_grad():
-        head.predict_mask(x, metas or [META] * len(results), results, rescale=rescale)
-    return [instances.masks for instances in results]
-
-
-def change(path, value):
-    """A config with one key changed."""
-    config = roi_head_config()
-    *parents, key = path.split('.')
-    part = config
-    for parent in parents:
-        part = part[parent]
-    part[key] = value
-    return config
 
 
 @pytest.fixture(params=[(4,), (4, 8)], ids=['one level', 'hypercolumn'])
@@ -347,42 +329,6 @@ def test_any_mask_head_can_be_the_coarse_one():
     head = build_roi_head(config)
     assert head(feature_levels(), detections([2, 1]))[-1].shape == (3, 1, 112, 112)
     assert roi_losses(head, feature_levels(), (2, 0))[0]['loss_point'] > 0
-
-
-def c4_config():
-    """A model without a feature pyramid: box and mask head share a residual stage."""
-    config = roi_head_config()
-    norm = {'type': 'BN'}
-    config.shared_head = {
-        'type': 'ResLayer',
-        'depth': 18,
-        'stage': 1,
-        'stride': 2,
-        'norm_cfg': norm,
-    }
-    config.bbox_roi_extractor.update(out_channels=64)
-    config.bbox_head.update(in_channels=128, roi_feat_size=4)
-    config.mask_roi_extractor.update(out_channels=64)
-    config.mask_head.update(in_channels=128, roi_feat_size=7)
-    config.point_head.in_channels = 64
-    config.train_cfg.mask_size = 3
-    return config
-
-
-def test_a_shared_head_feeds_the_coarse_head_alone():
-    head = build_roi_head(c4_config())
-    x = feature_levels(channels=64)
-    assert head(x, detections([2, 1]))[-1].shape == (3, 1, 96, 96)
-    losses, gradients, _ = roi_losses(head, x, (2, 1))
-    assert losses['loss_point'] > 0
-    assert all(gradient is not None for gradient in gradients.values())
-
-
-def test_a_shared_heads_channels_are_named():
-    config = c4_config()
-    config.mask_head.in_channels = 64
-    with pytest.raises(ConfigError, match=r'roi_head\.shared_head gives, 128 channels of 7x7'):
-        build_roi_head(config)
 
 
 @pytest.mark.parametrize(

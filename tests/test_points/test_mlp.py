@@ -60,3 +60,23 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(mlp(*inputs), mlp(*inputs))
     mlp.eval()
     assert torch.equal(mlp(*inputs), mlp(*inputs))
+
+
+def test_norm_and_activation_act_on_every_hidden_layer():
+    torch.manual_seed(0)
+    mlp = PointMLP(
+        6,
+        4,
+        8,
+        3,
+        norm=lambda channels: ('gn', torch.nn.GroupNorm(2, channels)),
+        activation=torch.nn.GELU,
+    )
+    features, coarse = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
+    x = features.mT
+    for layer in mlp.fcs:
+        assert layer.conv.bias is None
+        x = torch.nn.functional.conv1d(torch.cat([x, coarse.mT], dim=1), layer.conv.weight)
+        x = torch.nn.functional.gelu(layer.gn(x))
+    expected = mlp.fc_logits(torch.cat([x, coarse.mT], dim=1))
+    torch.testing.assert_close(mlp(features, coarse), expected)
