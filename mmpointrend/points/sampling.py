@@ -78,13 +78,15 @@ def sample_features(
     _, channels, height, width = maps.shape
     indices, weights = bilinear_corners(points, height, width, align_corners)
     indices = indices + (map_index * (height * width))[:, None, None]
+    # Many points add up in one cell's gradient: in half precision small ones would be lost to the sum.
+    rows = maps.float() if maps.requires_grad and maps.dtype.itemsize < 4 else maps
     samples = F.embedding_bag(
         indices.reshape(-1, 4),
-        maps.permute(0, 2, 3, 1).reshape(-1, channels),
-        per_sample_weights=weights.reshape(-1, 4).to(maps.dtype),
+        rows.permute(0, 2, 3, 1).reshape(-1, channels),
+        per_sample_weights=weights.reshape(-1, 4).to(rows.dtype),
         mode='sum',
     )
-    return samples.reshape(*points.shape[:2], channels)
+    return samples.reshape(*points.shape[:2], channels).to(maps.dtype)
 
 
 def sample_masks(masks: Tensor, points: Tensor, map_index: Tensor) -> Tensor:

@@ -75,6 +75,14 @@ def test_half_precision_maps(dtype):
     torch.testing.assert_close(samples.float(), expected, atol=0.05, rtol=0)
 
 
+def test_gradients_of_half_precision_maps_add_up_in_full():
+    """10,000 points in one cell: a bfloat16 sum of ones stops at 256."""
+    maps = torch.zeros(1, 1, 1, 1, dtype=torch.bfloat16, requires_grad=True)
+    points = torch.full((1, 10_000, 2), 0.5)
+    sample_features(maps, points, torch.tensor([0])).sum().backward()
+    assert maps.grad.item() == pytest.approx(10_000, rel=0.01)
+
+
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.bool])
 def test_mask_values_between_pixels(dtype):
     mask = torch.tensor([[[1, 0], [1, 0]]], dtype=dtype)
