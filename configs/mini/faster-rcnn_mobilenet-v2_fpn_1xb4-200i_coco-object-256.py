@@ -1,5 +1,9 @@
 # Copyright (c) The mmpointrend authors.
-"""The detector that both mask heads start from: Faster R-CNN, MobileNetV2, FPN, one class."""
+"""The detector that both mask heads start from: Faster R-CNN, MobileNetV2, FPN, one class.
+
+Schedule: 200 iterations of 4 images, SGD 0.01 after a warm-up of 100. One thread of a shared CPU: 26 minutes.
+Command: python tools/train.py configs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256.py
+"""
 
 _base_ = [
     './_base_/mini_coco_object_256.py',

@@ -1,10 +1,15 @@
 # Copyright (c) The mmpointrend authors.
-"""Mask R-CNN with the standard 4x conv 28x28 mask head, the baseline."""
+"""Mask R-CNN with the standard 4x conv 28x28 mask head, the baseline.
+
+Schedule: 300 iterations of 4 images, SGD 0.01, /10 at 225 and 275. One thread of a shared CPU: 36 minutes.
+Measured: mask AP 1.3, Boundary AP 0.02; on ground-truth boxes mask IoU 61.2, boundary IoU 50.5. Too short: see README.
+Command: python tools/train.py configs/mini/mask-rcnn_mobilenet-v2_fpn_1xb4-300i_coco-object-256.py
+"""
 
 _base_ = './faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256.py'
 
 channels = _base_.channels
-load_from = 'work_dirs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256/iter_200.pth'
+load_from = 'work_dirs/faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256/iter_200.pth'
 
 model = dict(
     roi_head=dict(

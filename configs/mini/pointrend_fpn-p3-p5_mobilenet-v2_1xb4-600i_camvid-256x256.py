@@ -1,5 +1,10 @@
 # Copyright (c) The mmpointrend authors.
-"""The same SemanticFPN with PointRend: three subdivision steps from stride 8."""
+"""The same SemanticFPN with PointRend: three subdivision steps from stride 8.
+
+One thread of a shared CPU: 28 minutes.
+Measured: mIoU 46.0, boundary IoU 16.9 at 3 px, 32.9 at 12 px.
+Command: python tools/train.py configs/mini/pointrend_fpn-p3-p5_mobilenet-v2_1xb4-600i_camvid-256x256.py
+"""
 
 _base_ = './fpn-p3-p5_mobilenet-v2_1xb4-600i_camvid-256x256.py'
 
