@@ -64,48 +64,19 @@ def test_an_interval_of_zero_is_refused():
         SubdivisionVisualizationHook(interval=0)
 
 
-def point_rend(task: str, tmp_path) -> Config:
-    """The tiny run of a task with PointRend's heads."""
+def tiny_run(task: str, tmp_path) -> Config:
+    """The tiny run of a task; for instances one that keeps every detection, so that there is something to draw."""
     cfg = Config.fromfile(write_config(task, tmp_path, write_data(tmp_path / 'data'), length=1))
-    model = cfg.model
-    if task == 'semantic':
-        coarse = model.decode_head
-        model.decode_head = dict(
-            type='mmpointrend.PointRendHead',
-            coarse_head=coarse,
-            point_head=dict(in_channels=[8], in_index=[0], channels=16, num_fcs=2),
+    if task == 'instance':
+        cfg.model.test_cfg.rcnn.update(
+            score_thr=0.0, subdivision_steps=3, subdivision_num_points=100
         )
-        model.train_cfg = dict(num_points=32, oversample_ratio=3, importance_sample_ratio=0.75)
-        model.test_cfg.update(subdivision_steps=2, subdivision_num_points=64, scale_factor=2)
-        return cfg
-    roi_head = model.roi_head
-    roi_head.type = 'mmpointrend.PointRendRoIHead'
-    roi_head.mask_roi_extractor = dict(
-        type='GenericRoIExtractor', aggregation='concat', out_channels=16, featmap_strides=[4],
-        roi_layer=dict(type='SimpleRoIAlign', output_size=14),
-    )  # fmt: skip
-    roi_head.mask_head = dict(
-        type='mmpointrend.CoarseMaskHead', num_fcs=1, in_channels=16, conv_out_channels=16,
-        fc_out_channels=32, num_classes=2,
-        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-    )  # fmt: skip
-    roi_head.point_head = dict(
-        type='mmpointrend.MaskPointHead', num_fcs=1, in_channels=16, fc_channels=16,
-        num_classes=2, coarse_pred_each_layer=True,
-        loss_point=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-    )  # fmt: skip
-    model.train_cfg.rcnn.update(
-        mask_size=7, num_points=196, oversample_ratio=3, importance_sample_ratio=0.75
-    )
-    model.test_cfg.rcnn.update(
-        score_thr=0.0, subdivision_steps=3, subdivision_num_points=100, scale_factor=2
-    )
     return cfg
 
 
 @pytest.mark.parametrize('task', ['semantic', 'instance'])
 def test_the_hook_writes_a_picture_of_every_second_image(task, tmp_path):
-    cfg = point_rend(task, tmp_path)
+    cfg = tiny_run(task, tmp_path)
     folder = tmp_path / 'pictures'
     cfg.custom_hooks = [
         dict(type='mmpointrend.SubdivisionVisualizationHook', interval=2, out_dir=str(folder))
@@ -119,7 +90,7 @@ def test_the_hook_writes_a_picture_of_every_second_image(task, tmp_path):
 
 
 def test_slide_mode_is_refused(tmp_path):
-    cfg = point_rend('semantic', tmp_path)
+    cfg = tiny_run('semantic', tmp_path)
     cfg.model.test_cfg.update(mode='slide', crop_size=(48, 48), stride=(32, 32))
     cfg.custom_hooks = [dict(type='mmpointrend.SubdivisionVisualizationHook')]
     cfg.experiment_name = 'slide'
