@@ -98,8 +98,9 @@ def train_all(options: Options, console: Console) -> dict[str, Figures]:
 
 def result_rows(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
     """Rows (title, standard, PointRend) in percent."""
+    kinds = ('standard', 'pointrend')
     return [
-        (title, *(factor * figures[f'{task}_{kind}'][key] for kind in ('standard', 'pointrend')))
+        (title, *(float(factor * figures[f'{task}_{kind}'][key]) for kind in kinds))
         for title, task, key, factor in ROWS
     ]
 

@@ -64,11 +64,14 @@ def runner(tmp_path) -> Runner:
     return Runner.from_cfg(config)
 
 
-def fill(runner: Runner) -> None:
-    """Makes the mask head answer 'yes' for the class of even boxes and odd ones alike."""
-    logits = runner.model.roi_head.mask_head.conv_logits
-    torch.nn.init.zeros_(logits.weight)
-    torch.nn.init.constant_(logits.bias, 20)
+def fill(runner: Runner, label: int | slice = slice(None), logit: float = 20) -> None:
+    """Makes the coarse head and the point head answer ``logit`` everywhere for a class."""
+    heads = runner.model.roi_head
+    classes = heads.mask_head.num_classes
+    with torch.no_grad():
+        for layer in (heads.mask_head.fc_logits, heads.point_head.fc_logits):
+            layer.weight.zero_()
+            layer.bias.view(classes, -1)[label] = logit
 
 
 def test_a_head_that_fills_its_boxes_is_right_on_rectangles(runner):
@@ -81,8 +84,7 @@ def test_a_head_that_fills_its_boxes_is_right_on_rectangles(runner):
 
 def test_labels_choose_the_mask(runner):
     fill(runner)
-    with torch.no_grad():
-        runner.model.roi_head.mask_head.conv_logits.bias[1] = -20  # 'box', the second rectangle
+    fill(runner, 1, -20)  # 'box', the second rectangle
     figures = runner.test()
     assert figures['gt_box/mask_IoU'] == pytest.approx(2 / 3, abs=CORNERS)
     assert figures['gt_box/mask_IoU_m'] == pytest.approx(0, abs=1e-9)  # 100 x 70: medium
