@@ -1,8 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """Pictures of the demo: what both heads predict, and the points of every subdivision step.
 
-Drawn are the validation pictures with the most boundary in their ground truth, whatever the heads
-make of them. Masks are those of the ground-truth boxes, so that both heads draw the same objects.
+Drawn are the validation pictures that objects cover most of, whatever the heads make of them. Masks are those of the
+ground-truth boxes, so that both heads draw the same objects.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
+from PIL import Image
 from stages import HEADS, Options, stage_config
 from torch import nn
 
@@ -43,7 +44,7 @@ def draw_all(options: Options) -> list[Path]:
         folders = [options.out / stage.name for stage in stages]
         models = [_load(cfg, folder) for cfg, folder in zip(configs, folders, strict=True)]
         dataset = DATASETS.build(configs[0].test_dataloader.dataset)
-        for rank, index in enumerate(_most_boundary(options)[:COUNT], start=1):
+        for rank, index in enumerate(_fullest(options)[:COUNT], start=1):
             for kind, picture in zip(('', '_steps'), draw(models, dataset, index), strict=True):
                 written.append(options.out / f'{task}_{rank}{kind}.png')
                 _write(written[-1], picture)
@@ -63,13 +64,11 @@ def _load(cfg: Config, folder: Path) -> nn.Module:
     return model.eval()
 
 
-def _most_boundary(options: Options) -> list[int]:
-    """Indices of the validation pictures, those whose label maps change most often first."""
-    changes = []
-    for path in sorted((options.data / 'semantic_val').glob('*.png')):
-        labels = cv2.imread(str(path)).astype(int)
-        changes.append(sum(int(np.diff(labels, axis=axis).any(2).sum()) for axis in (0, 1)))
-    return [int(index) for index in np.argsort(changes, kind='stable')[::-1]]
+def _fullest(options: Options) -> list[int]:
+    """Indices of the validation pictures, those that objects cover most of first."""
+    maps = sorted((options.data / 'semantic_val').glob('*.png'))
+    covered = [int(np.count_nonzero(np.asarray(Image.open(path)))) for path in maps]
+    return [int(index) for index in np.argsort(covered, kind='stable')[::-1]]
 
 
 def _image(item: dict) -> np.ndarray:

@@ -45,7 +45,7 @@ class Stage:
 
 
 TRUNK = Stage(
-    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-250i_shapes.py'
+    'trunk', 'Shared trunk: a detector', 'faster-rcnn-semantic_r18-w16_fpn_1xb4-150i_shapes.py'
 )
 HEADS = (
     Stage(
@@ -176,7 +176,7 @@ def make_data(options: Options, advance: Callable[[str], None]) -> str:
     if read_result(options.data, digest) is None:
         for split, count in (('train', options.train), ('val', options.val)):
             where = (options.data, split, count, options.size, options.seed)
-            for _ in write_split(*where, one_class=True, grey_ground=True):
+            for _ in write_split(*where, one_class=True, plain=True):
                 advance(split)
         write_result(options.data, digest, {})
     return digest

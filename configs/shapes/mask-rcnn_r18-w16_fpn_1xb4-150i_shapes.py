@@ -8,5 +8,5 @@ _base_ = [
 ]
 default_scope = 'mmdet'
 load_from = (
-    '{{$SHAPES_TRUNK:work_dirs/faster-rcnn-semantic_r18-w16_fpn_1xb4-250i_shapes/iter_250.pth}}'
+    '{{$SHAPES_TRUNK:work_dirs/faster-rcnn-semantic_r18-w16_fpn_1xb4-150i_shapes/iter_150.pth}}'
 )

@@ -15,7 +15,7 @@ STAGES = ('trunk', 'mask_standard', 'mask_pointrend', 'semantic_standard', 'sema
 
 def _run(out: Path, *options: str) -> str:
     """What the demo prints at its smallest."""
-    sizes = ['--train', '6', '--val', '2', '--size', '128', '--iters', '2']
+    sizes = ['--train', '6', '--val', '2', '--size', '128', '--iters', '2', '--threads', '1']
     done = subprocess.run(
         [sys.executable, str(DEMO), '--out', str(out), *sizes, *options],
         capture_output=True,

@@ -27,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--one-class', action='store_true', help="all objects of one class, 'object'"
     )
-    parser.add_argument('--grey-ground', action='store_true', help='vivid objects on grey ground')
+    parser.add_argument(
+        '--plain', action='store_true', help='vivid objects on grey ground, none over another'
+    )
     args = parser.parse_args()
     if args.size < LEAST_SIZE:
         parser.error(f'--size must be at least {LEAST_SIZE}, but got {args.size}')
@@ -40,7 +42,7 @@ def main() -> None:
     """Writes both splits and says where."""
     args = parse_args()
     for split, count in (('train', args.train), ('val', args.val)):
-        looks = {'one_class': args.one_class, 'grey_ground': args.grey_ground}
+        looks = {'one_class': args.one_class, 'plain': args.plain}
         pictures = write_split(args.out, split, count, args.size, args.seed, **looks)
         for _ in track(pictures, description=f'Shapes, {split}', total=count):
             pass

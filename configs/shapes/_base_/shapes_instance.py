@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-# Shapes, instances: images generated at their final size by tools/dataset_converters/make_shapes.py --one-class --grey-ground:
+# Shapes, instances: images generated at their final size by tools/dataset_converters/make_shapes.py --one-class --plain:
 # so short a schedule teaches boundaries, but not what tells a gear from a star.
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
 metainfo = dict(classes=('object',), palette=[(255, 200, 0)])

@@ -8,7 +8,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        # Adam's step does not shrink with the number of inputs: thousands of them at full rate kill these ReLUs.
+        # Adam's step does not shrink with the number of inputs, of which these have thousands.
         custom_keys={'bbox_head.shared_fcs': dict(lr_mult=0.3), 'mask_head.fcs': dict(lr_mult=0.3)},
     ),
     clip_grad=dict(max_norm=10.0, norm_type=2),

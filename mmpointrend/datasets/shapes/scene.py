@@ -144,7 +144,9 @@ def _extents(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.sort(SMALLEST * (LARGEST * size / SMALLEST) ** share)[::-1]
 
 
-def _compose(rng: np.random.Generator, size: int) -> tuple[list[_Placed], np.ndarray]:
+def _compose(
+    rng: np.random.Generator, size: int, least_seen: float
+) -> tuple[list[_Placed], np.ndarray]:
     """Lays out a scene, an object that would hide too much being moved or left out.
 
     Returns:
@@ -160,7 +162,7 @@ def _compose(rng: np.random.Generator, size: int) -> tuple[list[_Placed], np.nda
             inside = candidate.cover.astype(bool)
             beneath = owner[candidate.window][inside]
             left = seen - np.bincount(beneath, minlength=len(placed) + 1)[1:]
-            if (left >= LEAST_SEEN * whole).all() and len(beneath):
+            if (left >= least_seen * whole).all() and len(beneath):
                 placed.append(candidate)
                 owner[candidate.window][inside] = len(placed)
                 whole, seen = np.append(whole, len(beneath)), np.append(left, len(beneath))
@@ -183,7 +185,7 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _contrasting(
-    rng: np.random.Generator, ground: np.ndarray, alpha: np.ndarray, grey_ground: bool
+    rng: np.random.Generator, ground: np.ndarray, alpha: np.ndarray, plain: bool
 ) -> Paint:
     """Picks a paint that is seen against what an object covers.
 
@@ -191,9 +193,9 @@ def _contrasting(
         rng: Source of chance.
         ground: (h, w, 3) BGR float32, the picture so far.
         alpha: (h, w) in [0, 1], the object's coverage.
-        grey_ground: Whether its colour shall tell the object from the ground.
+        plain: Whether its colour shall tell the object from the ground.
     """
-    value, look = ((0.5, 0.9), {'vividness': VIVID}) if grey_ground else ((0.25, 0.9), {})
+    value, look = ((0.5, 0.9), {'vividness': VIVID}) if plain else ((0.25, 0.9), {})
     mean = np.tensordot(alpha, ground, 2) / max(alpha.sum(), 1e-6)
     paints = [
         Paint.pick(rng, rng.random(), rng.uniform(*value), rng.uniform(0.1, 0.35), **look)
@@ -209,7 +211,7 @@ def _paint_object(
     canvas: np.ndarray,
     thing: _Placed,
     light: np.ndarray,
-    grey_ground: bool,
+    plain: bool,
 ) -> None:
     """Paints an object with its shadow and its lit rim onto ``canvas`` (H, W, 3), in place."""
     size = len(canvas)
@@ -225,7 +227,7 @@ def _paint_object(
     top, left = thing.rows.start - rows.start, thing.columns.start - columns.start
     share = _shrink(thing.cover)
     alpha[top : top + share.shape[0], left : left + share.shape[1]] = share
-    paint = _contrasting(rng, view, alpha, grey_ground)
+    paint = _contrasting(rng, view, alpha, plain)
     texture = _texture(rng, max(height, width, size // 3))[:height, :width]
     soft = cv2.GaussianBlur(alpha, (0, 0), depth)
     shift = np.array([[1, 0, light[0] * depth], [0, 1, light[1] * depth]], np.float32)
@@ -236,16 +238,14 @@ def _paint_object(
     view += alpha[..., None] * (paint.apply(texture) * relief[..., None] - view)
 
 
-def _paint(
-    rng: np.random.Generator, placed: list[_Placed], size: int, grey_ground: bool
-) -> np.ndarray:
+def _paint(rng: np.random.Generator, placed: list[_Placed], size: int, plain: bool) -> np.ndarray:
     """Paints ground and objects: (H, W, 3) uint8 BGR, anti-aliased by the subpixels' coverage."""
-    look = {'vividness': GREY} if grey_ground else {}
+    look = {'vividness': GREY} if plain else {}
     ground = Paint.pick(rng, rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.15, 0.45), **look)
     canvas = ground.apply(_texture(rng, size))
     angle = rng.uniform(0, 2 * np.pi)
     for thing in placed:
-        _paint_object(rng, canvas, thing, np.array([np.cos(angle), np.sin(angle)]), grey_ground)
+        _paint_object(rng, canvas, thing, np.array([np.cos(angle), np.sin(angle)]), plain)
     canvas += rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(1, 5))
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
 
@@ -301,7 +301,7 @@ def _semantic(placed: list[_Placed], owner: np.ndarray) -> np.ndarray:
     return present[np.argmax([_shrink(fine == c) for c in present], axis=0)]
 
 
-def render_scene(seed: int, split: str, index: int, size: int, grey_ground: bool = False) -> Scene:
+def render_scene(seed: int, split: str, index: int, size: int, plain: bool = False) -> Scene:
     """Renders picture ``index`` of a split.
 
     Args:
@@ -309,8 +309,8 @@ def render_scene(seed: int, split: str, index: int, size: int, grey_ground: bool
         split: ``train`` or ``val``.
         index: Number of the picture, 0 or more.
         size: Side of the square picture in pixels, at least 64.
-        grey_ground: Whether the ground is grey and the objects are vivid. What is object is soon
-            learned then, and the boundary is what remains. The objects are the same.
+        plain: Whether the ground is grey, the objects are vivid and none covers another. What is
+            object, and which one, is soon learned then, and the boundary is what remains.
 
     Raises:
         ValueError: If ``split`` is unknown or ``size`` too small.
@@ -320,8 +320,8 @@ def render_scene(seed: int, split: str, index: int, size: int, grey_ground: bool
     if size < LEAST_SIZE:
         raise ValueError(f'size must be at least {LEAST_SIZE} pixels, but got {size}.')
     rng = np.random.default_rng([seed, _SPLIT_KEYS[split], index])
-    placed, owner = _compose(rng, size)
-    image = _paint(rng, placed, size, grey_ground)
+    placed, owner = _compose(rng, size, 1.0 if plain else LEAST_SEEN)
+    image = _paint(rng, placed, size, plain)
     instances = []
     for order, thing in enumerate(placed, start=1):
         visible = owner[thing.window] == order

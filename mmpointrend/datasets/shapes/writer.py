@@ -71,7 +71,7 @@ def write_split(
     size: int,
     seed: int,
     one_class: bool = False,
-    grey_ground: bool = False,
+    plain: bool = False,
 ) -> Iterator[Path]:
     """Renders and writes one split, the annotations last: run the iterator to its end.
 
@@ -83,7 +83,7 @@ def write_split(
         seed: Seed of the data set. The same arguments write the same bytes, and picture i does
             not depend on ``count``.
         one_class: Whether every object is of the one class ``object``, label 1 of the maps.
-        grey_ground: As in `render_scene`.
+        plain: As in `render_scene`.
 
     Yields:
         The path of each picture when it is written.
@@ -99,7 +99,7 @@ def write_split(
             stale.unlink()
     images, records = [], []
     for index in range(count):
-        scene = render_scene(seed, split, index, size, grey_ground)
+        scene = render_scene(seed, split, index, size, plain)
         name = f'{index:06d}'
         path = pictures / f'{name}.jpg'
         if not cv2.imwrite(str(path), scene.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):

@@ -1,14 +1,13 @@
 # Copyright (c) The mmpointrend authors.
 # The trunk that every other Shapes run starts from: a detector without masks and, for dense gradients from the first
 # iteration, Panoptic FPN's semantic head. It is trained, not tested: the runs that start from it are.
-# Hardware: two CPU cores, about two minutes. Command: make demo, or tools/train.py.
+# Hardware: two CPU cores, about a minute. Command: make demo, or tools/train.py.
 _base_ = [
     '_base_/mask-rcnn_r18-w16_fpn.py',
     '_base_/shapes_instance.py',
     '_base_/shapes_schedule.py',
 ]
 default_scope = 'mmdet'
-max_iters = 250
 model = dict(
     type='PanopticFPN',
     data_preprocessor=dict(pad_mask=False, pad_seg=True, seg_pad_value=255),
@@ -43,18 +42,5 @@ train_dataloader = dict(
         pipeline=train_pipeline,
     )
 )
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters + 1)
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
-default_hooks = dict(checkpoint=dict(interval=max_iters))
-param_scheduler = [
-    dict(type='LinearLR', _scope_='mmengine', start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(
-        type='CosineAnnealingLR',
-        _scope_='mmengine',
-        eta_min=0.0,
-        by_epoch=False,
-        begin=0,
-        end=max_iters,
-    ),
-]
