@@ -214,3 +214,26 @@ def test_mmseg_reads_the_label_maps(written):
     assert error.mean() < 6  # what JPEG takes
     colours = Image.open(written / 'semantic_val' / '000005.png').convert('RGB')
     np.testing.assert_array_equal(np.array(colours), np.array(PALETTE)[scene.semantic])
+
+
+def test_one_class_changes_labels_alone(tmp_path):
+    for one_class in (False, True):
+        list(write_split(tmp_path / str(one_class), 'val', 3, SIZE, 0, one_class=one_class))
+    many, one = (tmp_path / 'False', tmp_path / 'True')
+    truth = json.loads((one / 'annotations/instances_val.json').read_text())
+    assert truth['categories'] == [{'id': 1, 'name': 'object'}]
+    assert {a['category_id'] for a in truth['annotations']} == {1}
+    for index in range(3):
+        name = f'{index:06d}'
+        assert (one / f'val/{name}.jpg').read_bytes() == (many / f'val/{name}.jpg').read_bytes()
+        labels = [np.asarray(Image.open(p / f'semantic_val/{name}.png')) for p in (many, one)]
+        np.testing.assert_array_equal(labels[1], labels[0] > 0)
+
+
+def test_plain_objects_are_vivid_on_grey_ground():
+    for index in range(5):
+        scene = render_scene(0, 'val', index, 192, plain=True)
+        saturation = cv2.cvtColor(scene.image, cv2.COLOR_BGR2HSV)[..., 1] / 255
+        inside = cv2.erode((scene.semantic > 0).astype(np.uint8), np.ones((3, 3))) > 0
+        outside = cv2.dilate((scene.semantic > 0).astype(np.uint8), np.ones((9, 9))) == 0
+        assert np.median(saturation[outside]) < 0.2 < 0.4 < np.median(saturation[inside])
