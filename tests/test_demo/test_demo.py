@@ -2,6 +2,7 @@
 """The whole demo in miniature: every stage for two iterations, through its own command."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def _run(out: Path, *options: str) -> str:
         capture_output=True,
         text=True,
         cwd=DEMO.parents[1],
+        env={**os.environ, 'PYTHONPATH': str(DEMO.parents[1])},
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
