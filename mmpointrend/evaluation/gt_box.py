@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.evaluator import BaseMetric
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import is_model_wrapper
-from mmengine.runner import TestLoop, ValLoop
+from mmengine.runner import BaseLoop, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -97,50 +97,45 @@ def predict_on_gt_boxes(model: nn.Module, data_batch: dict) -> list[DetDataSampl
     return samples
 
 
+class _GTBoxLoop(BaseLoop):
+    """What the two loops below share: one batch, with masks predicted on ground-truth boxes."""
+
+    mode: str
+    fp16: bool
+    evaluator: Evaluator
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Predicts one batch and hands it to the evaluator.
+
+        Args:
+            idx: Number of the batch.
+            data_batch: A batch of the data loader.
+        """
+        batch = {'batch_idx': idx, 'data_batch': data_batch}
+        self.runner.call_hook(f'before_{self.mode}_iter', **batch)
+        with autocast(enabled=self.fp16):
+            outputs = predict_on_gt_boxes(self.runner.model, data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook(f'after_{self.mode}_iter', **batch, outputs=outputs)
+
+
 @LOOPS.register_module()
-class GTBoxTestLoop(TestLoop):
+class GTBoxTestLoop(_GTBoxLoop, TestLoop):
     """mmengine's ``TestLoop`` with masks predicted on ground-truth boxes.
 
     Use it with `GTBoxMaskMetric` and a test pipeline whose ``LoadAnnotations`` has
     ``with_mask=True``: ``test_cfg=dict(type='mmpointrend.GTBoxTestLoop')``.
     """
 
-    @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Predicts one batch and hands it to the evaluator.
-
-        Args:
-            idx: Number of the batch.
-            data_batch: A batch of the data loader.
-        """
-        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
-        with autocast(enabled=self.fp16):
-            outputs = predict_on_gt_boxes(self.runner.model, data_batch)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        self.runner.call_hook(
-            'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
-        )
+    mode = 'test'
 
 
 @LOOPS.register_module()
-class GTBoxValLoop(ValLoop):
+class GTBoxValLoop(_GTBoxLoop, ValLoop):
     """mmengine's ``ValLoop`` with masks predicted on ground-truth boxes; see `GTBoxTestLoop`."""
 
-    @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Predicts one batch and hands it to the evaluator.
-
-        Args:
-            idx: Number of the batch.
-            data_batch: A batch of the data loader.
-        """
-        self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
-        with autocast(enabled=self.fp16):
-            outputs = predict_on_gt_boxes(self.runner.model, data_batch)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        self.runner.call_hook(
-            'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
-        )
+    mode = 'val'
 
 
 @METRICS.register_module()
