@@ -3,10 +3,10 @@
 
 One thread of a shared CPU: 30 minutes.
 Measured: mask AP 1.0, Boundary AP 0.14; on ground-truth boxes mask IoU 57.6, boundary IoU 48.1. Too short: see README.
-Command: python tools/train.py configs/mini/pointrend_mask-rcnn_mobilenet-v2_fpn_1xb4-300i_coco-object-256.py
+Command: python tools/train.py configs/mini/pointrend_mask-rcnn_mobilenet-v2_fpn_1xb4-700i_coco-object-256.py
 """
 
-_base_ = './mask-rcnn_mobilenet-v2_fpn_1xb4-300i_coco-object-256.py'
+_base_ = './mask-rcnn_mobilenet-v2_fpn_1xb4-700i_coco-object-256.py'
 
 channels = _base_.channels
 

@@ -1,8 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """The detector that both mask heads start from: Faster R-CNN, MobileNetV2, FPN, one class.
 
-Schedule: 200 iterations of 4 images, SGD 0.01 after a warm-up of 100. One thread of a shared CPU: 26 minutes.
-Command: python tools/train.py configs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-200i_coco-object-256.py
+Schedule: 300 iterations of 4 images, SGD 0.01 after a warm-up of 100. One thread of a shared CPU: 26 minutes.
+Command: python tools/train.py configs/mini/faster-rcnn_mobilenet-v2_fpn_1xb4-300i_coco-object-256.py
 """
 
 _base_ = [
@@ -43,7 +43,7 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=256)),
 )
 
-max_iters = 200
+max_iters = 300
 optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100, _scope_='mmdet'),
