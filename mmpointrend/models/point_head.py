@@ -76,7 +76,11 @@ class BasePointHead(PointMLP, BaseModule):
             )
 
         def make_activation() -> nn.Module:
-            return build_activation_layer({'type': 'ReLU', **(act_cfg or {})})
+            activation = build_activation_layer({'type': 'ReLU', **(act_cfg or {})})
+            if hasattr(activation, 'inplace'):
+                # Its input is the layer's own, and half of what training keeps of a layer.
+                activation.inplace = True
+            return activation
 
         super().__init__(
             in_channels=in_channels,

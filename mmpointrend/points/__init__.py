@@ -2,7 +2,9 @@
 """The core of PointRend, for any region and any framework: it needs torch and nothing else.
 
 Three parts (paper, section 3): *point selection* (:mod:`.selection`, :mod:`.uncertainty`), *point features*
-(:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them.
+(:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them,
+:mod:`.output_grid` on the output's own pixels, and
+:mod:`.predictor` makes it fast.
 What differs between instance and semantic segmentation enters as an argument.
 """
 
@@ -13,11 +15,20 @@ from mmpointrend.points.coordinates import (
     roi_points_to_image,
 )
 from mmpointrend.points.mlp import PointMLP
+from mmpointrend.points.output_grid import OutputGrid, batches_by_resolution, subdivide_onto
+from mmpointrend.points.predictor import (
+    PointPredictor,
+    ProjectingPredictor,
+    SamplingPredictor,
+    point_predictor,
+)
 from mmpointrend.points.sampling import (
     bilinear_corners,
+    map_corners,
     sample_features,
     sample_labels,
     sample_masks,
+    sample_rows,
 )
 from mmpointrend.points.selection import (
     BiasedSelection,
@@ -42,24 +53,33 @@ from mmpointrend.points.uncertainty import (
 __all__ = [
     'UNCERTAINTIES',
     'BiasedSelection',
+    'OutputGrid',
     'PointMLP',
+    'PointPredictor',
     'PointSelection',
+    'ProjectingPredictor',
     'RegularGridSelection',
+    'SamplingPredictor',
     'SubdivisionObserver',
     'SubdivisionStep',
     'Uncertainty',
     'UniformSelection',
+    'batches_by_resolution',
     'bilinear_corners',
     'grid_points',
     'logit_uncertainty',
+    'map_corners',
     'map_points_to_pixels',
+    'point_predictor',
     'probability_uncertainty',
     'regular_grid',
     'roi_points_to_image',
     'sample_features',
     'sample_labels',
     'sample_masks',
+    'sample_rows',
     'select_uncertain',
     'steps_to_reach',
     'subdivide',
+    'subdivide_onto',
 ]

@@ -77,6 +77,7 @@ class PointMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.coarse_each_layer = coarse_each_layer
+        self.out_channels = out_channels
         self.fcs = nn.ModuleList()
         channels = in_channels + coarse_channels
         for _ in range(num_layers):
@@ -85,13 +86,47 @@ class PointMLP(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc_logits = nn.Conv1d(channels, out_channels, kernel_size=1)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether :class:`mmpointrend.points.ProjectingPredictor` may take the layers apart.
+
+        It may where they are linear maps and activations, and ``forward`` is this class's own.
+        """
+        return (
+            getattr(self.forward, '__func__', None) is PointMLP.forward
+            and not (self.training and self.dropout.p > 0)
+            and len(self.fcs) > 0
+            and all(layer.norm_name is None for layer in self.fcs)
+        )
+
+    def layers(
+        self, classes: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor], list[nn.Module]]:
+        """The layers one by one, of an MLP that :attr:`is_linear`.
+
+        Args:
+            classes: As in :meth:`forward`.
+
+        Returns:
+            Weights (out, in) and biases (out,) of all layers, and the activation after each of the hidden ones; of the
+            last layer (R, 1, in) and (R, 1, 1) where each region has its own class.
+        """
+        hidden = [cast(_PointLayer, layer) for layer in self.fcs]
+        weights = [layer.conv.weight[..., 0] for layer in hidden]
+        biases = [cast(Tensor, layer.conv.bias) for layer in hidden]
+        weight, bias = self.fc_logits.weight[..., 0], cast(Tensor, self.fc_logits.bias)
+        if classes is not None and self.out_channels > 1:
+            weight, bias = weight[classes].unsqueeze(1), bias[classes][:, None, None]
+        return [*weights, weight], [*biases, bias], [layer.activate for layer in hidden]
+
     def forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
         """Logits of points.
 
         Args:
             features: Fine-grained features, shape (R, P, C).
             coarse: Coarse prediction at the same points, shape (R, P, K).
-            classes: The one class wanted of each region, in ``[0, k)``, integer, shape (R,); all where it is None.
+            classes: The one class wanted of each region, integer, shape (R,); all where it is None. One output
+                channel serves all classes.
 
         Returns:
             Logits, shape (R, k, P), or (R, 1, P) where ``classes`` is given.
@@ -103,7 +138,7 @@ class PointMLP(nn.Module):
             x = torch.cat([x, coarse], dim=-1)
         x = self.dropout(x)
         weight, bias = self.fc_logits.weight[..., 0], cast(Tensor, self.fc_logits.bias)
-        if classes is None:
+        if classes is None or self.out_channels == 1:
             return F.linear(x, weight, bias).transpose(1, 2)
         logits = torch.baddbmm(bias[classes][:, None, None], x, weight[classes].unsqueeze(-1))
         return logits.transpose(1, 2)

@@ -31,6 +31,13 @@ def test_logits_are_those_of_the_definition(num_layers, coarse_each_layer):
     torch.testing.assert_close(mlp(features, coarse, classes), own)
 
 
+def test_one_channel_serves_all_classes():
+    torch.manual_seed(0)
+    mlp = PointMLP(6, 4, 8, 1)
+    inputs = torch.randn(3, 5, 6), torch.randn(3, 5, 4)
+    torch.testing.assert_close(mlp(*inputs, torch.tensor([3, 0, 2])), mlp(*inputs))
+
+
 def test_state_dict_is_that_of_all_checkpoints():
     shapes = {name: tuple(value.shape) for name, value in PointMLP(6, 4, 8, 3).state_dict().items()}
     hidden = {f'fcs.{i}.conv.weight': (8, 10 if i == 0 else 12, 1) for i in range(3)}

@@ -57,6 +57,21 @@ def test_gradient_is_that_of_grid_sample():
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize('num_points', [2, 40], ids=['few points', 'many points'])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_without_an_index_each_region_has_its_own_map(num_points, align_corners):
+    torch.manual_seed(0)
+    points = torch.rand(3, num_points, 2) * 1.2 - 0.1
+    samples, gradients = [], []
+    for index in (None, torch.arange(3)):
+        maps = torch.linspace(-1, 1, 3 * 2 * 6 * 7).reshape(3, 2, 6, 7).requires_grad_()
+        samples.append(sample_features(maps, points, index, align_corners))
+        samples[-1].square().sum().backward()
+        gradients.append(maps.grad)
+    torch.testing.assert_close(samples[0], samples[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_no_region_keeps_the_graph():
     maps = torch.randn(2, 3, 4, 5, requires_grad=True)
     samples = sample_features(maps, torch.zeros(0, 6, 2), torch.zeros(0, dtype=torch.long))

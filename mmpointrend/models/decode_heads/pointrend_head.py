@@ -5,7 +5,7 @@ B images, K channels of the logits, P points; ``inputs`` is the list of feature 
 backbone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from mmengine.model import BaseModule
@@ -24,6 +24,7 @@ from mmpointrend.points import (
     UNCERTAINTIES,
     SubdivisionObserver,
     Uncertainty,
+    point_predictor,
     sample_features,
     sample_labels,
     subdivide,
@@ -201,7 +202,7 @@ class PointRendHead(BaseModule):
         points = self._select_training_points(coarse, train_cfg)
         labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in batch_data_samples])
         targets = sample_labels(labels, points, self.align_corners)
-        logits = self._predict_points(inputs, coarse, points)
+        logits = self._point_predictor(inputs, coarse)(points)
         losses.update(add_prefix(self.point_head.loss(logits, targets), 'point'))
         return losses
 
@@ -219,25 +220,27 @@ class PointRendHead(BaseModule):
     def _select_training_points(self, coarse: Tensor, train_cfg: Mapping) -> Tensor:
         """Points (B, P, 2) of a training step."""
         selection = build_selection(train_cfg or {}, 'model.train_cfg')
-        images = torch.arange(len(coarse), device=coarse.device)
 
         def uncertainty_at(points: Tensor) -> Tensor:
-            logits = sample_features(coarse, points, images, self.align_corners)
+            logits = sample_features(coarse, points, align_corners=self.align_corners)
             return self.uncertainty(logits.transpose(1, 2))
 
         return selection(len(coarse), train_cfg['num_points'], uncertainty_at, coarse.device)
 
-    def _predict_points(self, inputs: list[Tensor], coarse: Tensor, points: Tensor) -> Tensor:
-        """Logits (B, K, P) of points (B, P, 2)."""
-        images = torch.arange(len(coarse), device=coarse.device)
-        fine = [
-            sample_features(level, points, images, self.align_corners)
-            for level in self._fine_levels(inputs)
-        ]
-        return self.point_head(
-            fine[0] if len(fine) == 1 else torch.cat(fine, dim=-1),
-            sample_features(coarse, points, images, self.align_corners),
+    def _point_predictor(
+        self, inputs: list[Tensor], coarse: Tensor, num_points: int | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """What maps points (B, P, 2) to logits (B, K, P)."""
+        levels = self._fine_levels(inputs)
+        predictor = point_predictor(
+            self.point_head,
+            levels,
+            coarse,
+            None,
+            align_corners=self.align_corners,
+            num_points=num_points,
         )
+        return lambda points: predictor(points, [points] * len(levels))
 
     def _fine_levels(self, inputs: list[Tensor]) -> list[Tensor]:
         """The point head's levels, which no config tells before the first features arrive."""
@@ -263,7 +266,7 @@ class PointRendHead(BaseModule):
         coarse = self._coarse_logits(inputs)
         return subdivide(
             coarse,
-            lambda points: self._predict_points(inputs, coarse, points),
+            self._point_predictor(inputs, coarse, rendering.num_points * rendering.steps),
             num_points=rendering.num_points,
             steps=rendering.steps,
             scale_factor=rendering.scale_factor,

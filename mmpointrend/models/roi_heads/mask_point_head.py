@@ -85,20 +85,6 @@ class MaskPointHead(BasePointHead):
                 "dict(type='CrossEntropyLoss', use_mask=True), without class_weight"
             )
 
-    def forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Logits of points, of one class a region where ``classes`` names it.
-
-        Args:
-            features: Fine-grained features, shape (R, P, C).
-            coarse: Coarse logits at the same points, shape (R, P, K).
-            classes: Class of each RoI, shape (R,); all classes where it is None. A class-agnostic head has one
-                logit for all of them.
-
-        Returns:
-            Logits, shape (R, 1, P), or (R, num_classes, P) without ``classes``.
-        """
-        return super().forward(features, coarse, None if self.class_agnostic else classes)
-
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of points of the RoIs' own classes.
 

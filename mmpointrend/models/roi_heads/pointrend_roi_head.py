@@ -5,6 +5,8 @@ B images, R RoIs of all images together, C channels of a fine feature level, K c
 P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of the network's input.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,12 +29,16 @@ from mmpointrend.models.roi_heads.checks import (
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
+    OutputGrid,
     SubdivisionObserver,
+    batches_by_resolution,
     logit_uncertainty,
+    point_predictor,
     roi_points_to_image,
     sample_features,
     sample_masks,
     subdivide,
+    subdivide_onto,
 )
 from mmpointrend.registry import MODELS
 
@@ -61,6 +67,8 @@ class PointRendRoIHead(StandardRoIHead):
     - ``train_cfg.train_on_pred_boxes``: train the mask branch on predicted boxes (paper, App. A), default False;
     - ``train_cfg.point_selection``: any training strategy, see :mod:`mmpointrend.models.selection`;
     - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
+    - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
+      default False (ignored while an ``observer`` is set);
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated.
 
     Attributes:
@@ -92,6 +100,7 @@ class PointRendRoIHead(StandardRoIHead):
             self.mask_roi_extractor,
             self.shared_head if self.with_shared_head else None,
         )
+        self._coarse_size = coarse_size
         self.point_head = MMDET_MODELS.build(
             ConfigDict(coarse_channels=coarse_channels, **_as_ours(point_head))
         )
@@ -102,6 +111,11 @@ class PointRendRoIHead(StandardRoIHead):
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
         if self.test_cfg is not None:
             self.rendering = Rendering.from_config(self.test_cfg, 'test_cfg.rcnn', coarse_size)
+            self.adaptive_resolution = self.test_cfg.get('adaptive_resolution', False)
+            if not isinstance(self.adaptive_resolution, bool):
+                raise ConfigError(
+                    f'test_cfg.rcnn.adaptive_resolution is {self.adaptive_resolution}: set it to True or False'
+                )
         self.observer: SubdivisionObserver | None = None
 
     def forward(
@@ -181,7 +195,7 @@ class PointRendRoIHead(StandardRoIHead):
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
         points = self._select_training_points(coarse, labels)
         targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
-        logits = self._predict_points(x, rois, labels, coarse, points)
+        logits = self._point_predictor(x, rois, labels, coarse)(points)
         mask_results['loss_mask']['loss_point'] = self.point_head.loss(logits, targets)
         return mask_results
 
@@ -189,10 +203,9 @@ class PointRendRoIHead(StandardRoIHead):
     def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
         """Points (R, P, 2) of a training step, by the uncertainty of each RoI's own class."""
         own = _of_class(coarse, labels)
-        regions = torch.arange(len(own), device=own.device)
 
         def uncertainty_at(points: Tensor) -> Tensor:
-            return logit_uncertainty(sample_features(own, points, regions).transpose(1, 2))
+            return logit_uncertainty(sample_features(own, points).transpose(1, 2))
 
         return self.point_selection(
             len(own), self.train_cfg.num_points, uncertainty_at, coarse.device
@@ -219,33 +232,42 @@ class PointRendRoIHead(StandardRoIHead):
             targets.append(sample_masks(masks, image_points / size, result.pos_assigned_gt_inds))
         return torch.cat(targets)
 
-    def _predict_points(
-        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor, points: Tensor
-    ) -> Tensor:
-        """Logits (R, 1, P) of points (R, P, 2) for each RoI's own class."""
-        in_image = roi_points_to_image(rois[:, 1:], points)
-        images = rois[:, 0].long()
-        fine = []
-        for level, stride in zip(x, self.mask_roi_extractor.featmap_strides, strict=False):
-            size = in_image.new_tensor([level.shape[-1], level.shape[-2]]) * stride
-            fine.append(sample_features(level, in_image / size, images))
-        regions = torch.arange(len(rois), device=rois.device)
-        return self.point_head(
-            fine[0] if len(fine) == 1 else torch.cat(fine, dim=-1),
-            sample_features(coarse, points, regions),
-            labels,
+    def _point_predictor(
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int | None = None,
+    ) -> Callable[..., Tensor]:
+        """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes."""
+        strides = self.mask_roi_extractor.featmap_strides
+        levels = x[: len(strides)]
+        predictor = point_predictor(
+            self.point_head, levels, coarse, rois[:, 0].long(), labels, num_points=num_points
         )
+
+        def predict(points: Tensor, regions: slice = slice(None)) -> Tensor:
+            in_image = roi_points_to_image(rois[regions, 1:], points)
+            in_levels = [
+                in_image / (in_image.new_tensor([level.shape[-1], level.shape[-2]]) * stride)
+                for level, stride in zip(levels, strides, strict=True)
+            ]
+            return predictor(points, in_levels, regions)
+
+        return predict
 
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
     ) -> Tensor:
         """Mask logits (R, 1, H, W) of each RoI's own class; no other class is carried through the steps."""
+        rendering = self.rendering
         return subdivide(
             _of_class(coarse, labels),
-            lambda points: self._predict_points(x, rois, labels, coarse, points),
-            num_points=self.rendering.num_points,
-            steps=self.rendering.steps,
-            scale_factor=self.rendering.scale_factor,
+            self._point_predictor(x, rois, labels, coarse, rendering.num_points * rendering.steps),
+            num_points=rendering.num_points,
+            steps=rendering.steps,
+            scale_factor=rendering.scale_factor,
             observer=self.observer,
         )
 
@@ -271,6 +293,12 @@ class PointRendRoIHead(StandardRoIHead):
         rois = bbox2roi([results.bboxes for results in results_list])
         labels = torch.cat([results.labels for results in results_list])
         coarse = self._mask_forward(x, rois)['mask_preds']
+        # An observer is shown whole steps of all regions, which have no common steps on the output's pixels.
+        if self.adaptive_resolution and self.observer is None:
+            self._render_onto_outputs(
+                x, rois, labels, coarse, batch_img_metas, results_list, rescale
+            )
+            return results_list
         logits = self._render(x, rois, labels, coarse)
         sizes = [len(results) for results in results_list]
         for results, meta, image_logits in zip(
@@ -279,6 +307,74 @@ class PointRendRoIHead(StandardRoIHead):
             results.masks = self._paste(image_logits, results.bboxes, meta, rescale)
         return results_list
 
+    def _render_onto_outputs(
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        batch_img_metas: list[dict],
+        results_list: list[InstanceData],
+        rescale: bool,
+    ) -> None:
+        """Add ``masks`` to detections, each rendered on its pixels of the output."""
+        grids = []
+        canvas: list[Tensor] = []
+        for results, meta in zip(results_list, batch_img_metas, strict=True):
+            height, width = _output_size(meta, rescale)
+            if rescale:
+                results.bboxes /= results.bboxes.new_tensor(meta['scale_factor']).repeat(1, 2)
+            grids.append(OutputGrid.of_boxes(results.bboxes, height, width))
+            results.masks = self._no_masks(len(results), height, width, rois.device)
+            canvas.extend(results.masks)
+        grid = OutputGrid.cat(grids)
+        # What has to be known on the host, in one transfer: the shapes of all that follows.
+        places = torch.cat([grid.start, grid.size], dim=1).tolist()
+        batches = batches_by_resolution(
+            [(columns, rows) for _, _, columns, rows in places],
+            self.rendering.num_points,
+            self._coarse_size,
+            self.rendering.scale_factor,
+        )
+        order = [region for _, regions in batches for region in regions]
+        index = torch.tensor(order, device=rois.device, dtype=torch.long)
+        rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
+        own = _of_class(coarse, labels)
+        rendering = self.rendering
+        predict = self._point_predictor(
+            x, rois, labels, coarse, rendering.num_points * rendering.steps
+        )
+        begin = 0
+        for steps, regions in batches:
+            batch = slice(begin, begin + len(regions))
+            begin += len(regions)
+            logits = subdivide_onto(
+                grid[batch],
+                max(places[region][2] * places[region][3] for region in regions),
+                own[batch],
+                functools.partial(predict, regions=batch),
+                num_points=rendering.num_points,
+                steps=steps,
+                scale_factor=rendering.scale_factor,
+            )
+            for region, values in zip(regions, self._as_masks(logits[:, 0]), strict=True):
+                column, row, columns, rows = places[region]
+                pixels = values[: rows * columns].view(rows, columns)
+                canvas[region][row : row + rows, column : column + columns] = pixels
+
+    def _as_masks(self, logits: Tensor) -> Tensor:
+        """Masks as ``test_cfg.mask_thr_binary`` wants them: bool, or uint8 probabilities times 255."""
+        threshold = self.test_cfg.mask_thr_binary
+        probabilities = logits.sigmoid()
+        if threshold >= 0:
+            return probabilities >= threshold
+        return (probabilities * 255).to(torch.uint8)
+
+    def _no_masks(self, number: int, height: int, width: int, device: torch.device) -> Tensor:
+        """Empty masks (number, height, width) as ``test_cfg.mask_thr_binary`` wants them."""
+        dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
+        return torch.zeros(number, height, width, dtype=dtype, device=device)
+
     def _paste(self, logits: Tensor, bboxes: Tensor, meta: dict, rescale: bool) -> Tensor:
         """Masks (R, height, width) of an image from logits (R, 1, H, W) of its boxes, by mmdet's mask head."""
         if len(bboxes) > 0:
@@ -286,12 +382,16 @@ class PointRendRoIHead(StandardRoIHead):
             return self.mask_head._predict_by_feat_single(
                 logits, bboxes, only_channel, meta, self.test_cfg, rescale
             )
-        height, width = meta['ori_shape'][:2]
-        if not rescale:
-            scale_x, scale_y = meta['scale_factor'][:2]
-            height, width = round(height * scale_y), round(width * scale_x)
-        dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
-        return torch.zeros(0, height, width, dtype=dtype, device=bboxes.device)
+        return self._no_masks(0, *_output_size(meta, rescale), bboxes.device)
+
+
+def _output_size(meta: dict, rescale: bool) -> tuple[int, int]:
+    """Height and width of an image's masks, as mmdet has them."""
+    height, width = meta['ori_shape'][:2]
+    if rescale:
+        return height, width
+    scale_x, scale_y = meta['scale_factor'][:2]
+    return round(height * scale_y), round(width * scale_x)
 
 
 def _of_class(coarse: Tensor, labels: Tensor) -> Tensor:

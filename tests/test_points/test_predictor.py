@@ -1,0 +1,144 @@
+# Copyright (c) The mmpointrend authors.
+"""The projecting predictor against sampling and asking the head, which is what it takes apart."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mmpointrend.points import (
+    PointMLP,
+    ProjectingPredictor,
+    SamplingPredictor,
+    point_predictor,
+    predictor,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    regions=st.integers(0, 5),
+    num_maps=st.integers(1, 3),
+    indexed=st.booleans(),
+    levels=st.integers(1, 3),
+    coarse_channels=st.integers(1, 6),
+    num_layers=st.integers(1, 3),
+    coarse_each_layer=st.booleans(),
+    out_channels=st.sampled_from([1, 6]),
+    one_class=st.booleans(),
+    asked=st.integers(0, 9),
+    told=st.sampled_from([0, 20, 1000]),
+    align_corners=st.booleans(),
+    together=st.sampled_from([1, 16, 4096]),
+    seed=st.integers(0, 99),
+)
+def test_projecting_equals_sampling(
+    regions,
+    num_maps,
+    indexed,
+    levels,
+    coarse_channels,
+    num_layers,
+    coarse_each_layer,
+    out_channels,
+    one_class,
+    asked,
+    told,
+    align_corners,
+    together,
+    seed,
+):
+    torch.manual_seed(seed)
+    channels = [3, 5, 2][:levels]
+    head = PointMLP(
+        sum(channels), coarse_channels, 8, out_channels, num_layers, coarse_each_layer
+    ).double()
+    fine = [
+        torch.randn(num_maps if indexed else regions, width, 4 + width, 7 - level).double()
+        for level, width in enumerate(channels)
+    ]
+    coarse = torch.randn(regions, coarse_channels, 3, 4).double()
+    map_index = torch.randint(num_maps, (regions,)) if indexed else None
+    classes = torch.randint(out_channels, (regions,)) if one_class else None
+    points = torch.rand(regions, asked, 2).double()
+    # Boxes reach over the image: points outside a fine map read zeros, weights and all.
+    fine_points = [1.4 * torch.rand(regions, asked, 2).double() - 0.2 for _ in fine]
+    arguments = (head, fine, coarse, map_index, classes, align_corners)
+    expected = SamplingPredictor(*arguments)(points, fine_points)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, '_POINTS_IN_CACHE', together)
+        actual = ProjectingPredictor(*arguments, told)(points, fine_points)
+    assert actual.shape == (regions, 1 if one_class else out_channels, asked)
+    torch.testing.assert_close(actual, expected)
+    some = slice(1, 3)
+    for kind, more in ((SamplingPredictor, ()), (ProjectingPredictor, (told,))):
+        part = kind(*arguments, *more)(points[some], [at[some] for at in fine_points], some)
+        torch.testing.assert_close(part, expected[some])
+
+
+class Doubled(PointMLP):
+    """A head of a user's own."""
+
+    def forward(self, features, coarse, classes=None):
+        """Twice the logits."""
+        return 2 * super().forward(features, coarse, classes)
+
+
+def any_maps():
+    return [torch.randn(1, 6, 5, 5)], torch.randn(2, 4, 3, 3), torch.zeros(2, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    'head',
+    [
+        Doubled(6, 4, 8, 4),
+        PointMLP(6, 4, 8, 4, dropout=0.5),
+        PointMLP(6, 4, 8, 4, num_layers=0),
+        PointMLP(6, 4, 8, 4, norm=lambda channels: ('bn', nn.BatchNorm1d(channels))),
+        lambda features, coarse: coarse.mT,
+    ],
+    ids=['own forward', 'dropout', 'no hidden layer', 'norm', 'no MLP'],
+)
+def test_what_cannot_be_taken_apart_is_asked_itself(head):
+    fine, coarse, map_index = any_maps()
+    points = torch.rand(2, 9, 2)
+    chosen = point_predictor(head, fine, coarse, map_index, num_points=99)
+    assert isinstance(chosen, SamplingPredictor)
+    assert chosen(points, [points]).shape == (2, 4, 9)
+
+
+def test_dropout_is_no_obstacle_in_evaluation():
+    fine, coarse, map_index = any_maps()
+    head = PointMLP(6, 4, 8, 4, dropout=0.5).eval()
+    assert isinstance(
+        point_predictor(head, fine, coarse, map_index, num_points=9), ProjectingPredictor
+    )
+
+
+def test_training_goes_through_the_head():
+    fine, coarse, map_index = any_maps()
+    chosen = point_predictor(PointMLP(6, 4, 8, 4), fine, coarse, map_index)
+    assert isinstance(chosen, SamplingPredictor)
+
+
+def test_autocast_computes_in_half_the_width():
+    torch.manual_seed(0)
+    fine, coarse, map_index = any_maps()
+    head, points = PointMLP(6, 4, 8, 4).eval(), torch.rand(2, 9, 2)
+    expected = SamplingPredictor(head, fine, coarse, map_index)(points, [points])
+    with torch.autocast('cpu', torch.bfloat16):
+        actual = point_predictor(head, fine, coarse, map_index, num_points=99)(points, [points])
+    assert actual.dtype == torch.bfloat16
+    torch.testing.assert_close(actual.float(), expected, atol=0.02, rtol=0.02)
+
+
+def test_no_graph_break():
+    fine, coarse, map_index = any_maps()
+    head, points = PointMLP(6, 4, 8, 4).eval(), torch.rand(2, 9, 2)
+
+    def logits(coarse, points):
+        return point_predictor(head, fine, coarse, map_index, num_points=99)(points, [points])
+
+    compiled = torch.compile(logits, fullgraph=True, backend='eager')
+    torch.testing.assert_close(compiled(coarse, points), logits(coarse, points))
