@@ -26,6 +26,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_mask_size,
     probe_mask_head,
 )
+from mmpointrend.models.roi_heads.ground_truth import with_maskwise_crops
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -189,6 +190,7 @@ class PointRendRoIHead(StandardRoIHead):
         Returns:
             mmdet's, with ``loss_mask`` and ``loss_point`` under 'loss_mask'.
         """
+        batch_gt_instances = with_maskwise_crops(batch_gt_instances)
         mask_results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
         coarse = mask_results['mask_preds']
         rois = bbox2roi([result.pos_priors for result in sampling_results])
