@@ -1,0 +1,430 @@
+# Copyright (c) The mmpointrend authors.
+"""Time and memory of rendering, ours against mmdet's and mmseg's PointRend, on the same weights and inputs.
+
+All implementations of a case run in turn in one process, round after round, so that what slows the machine down slows
+all of them. The ratio is the peer's median over ours. Memory is the peak over what inputs and weights take, each
+implementation in a process of its own.
+
+Usage: python tools/analysis_tools/benchmark_rendering.py [--cases CASE ...] [--variants VARIANT ...] [--memory]
+       [--out results.json] [--curves curves.json --plot curves.png]
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from rendering_workloads import (
+    CASES,
+    LOSSLESS,
+    PEER,
+    VARIANTS,
+    Case,
+    Instances,
+    instance_case,
+    make_case,
+)
+from rich.console import Console
+from rich.table import Table
+
+from mmpointrend.engine.launch import run_cli
+from mmpointrend.errors import ConfigError
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the figures depend on.
+
+    Args:
+        device: Where the cases run.
+
+    Returns:
+        Versions, number of threads, CPU model, whether it multiplies bfloat16 natively, and the GPU's name.
+    """
+    try:
+        info = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        info = ''
+    lines = dict(line.split(':', 1) for line in info.splitlines() if ':' in line)
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = fields.get('flags', '').split()
+    cuda = device.startswith('cuda')
+    return {
+        **{name: version(name) for name in ('torch', 'mmdet', 'mmsegmentation')},
+        'device': torch.cuda.get_device_name(device) if cuda else 'cpu',
+        'cpu': fields.get('model name', platform.processor()),
+        'cpu_native_bf16': 'avx512_bf16' in flags or 'amx_bf16' in flags,
+        'threads': torch.get_num_threads(),
+    }
+
+
+def timed(run: Callable[[], Any], device: str) -> float:
+    """Seconds of one call, to the end of the GPU's work."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def alternate(
+    runs: dict[str, Callable[[], Any]], rounds: int, device: str
+) -> dict[str, dict[str, float]]:
+    """Time functions in turn.
+
+    Args:
+        runs: The functions, which have been called before.
+        rounds: Number of calls of each.
+        device: Where they run.
+
+    Returns:
+        Median and quartiles of each in seconds.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            seconds[name].append(timed(run, device))
+    summary = {}
+    for name, values in seconds.items():
+        low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
+        summary[name] = {'median': median(values), 'q1': low, 'q3': high}
+    return summary
+
+
+def free_bytes(device: str) -> float:
+    """Free memory of the device."""
+    if device.startswith('cuda'):
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
+
+
+def build_all(
+    case: Case, variants: Sequence[str], device: str
+) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+    """Build the peer and ours.
+
+    Args:
+        case: The case.
+        variants: Names of ours that are wanted.
+        device: Where they run.
+
+    Returns:
+        The functions by name, and the reason of each that is missing.
+    """
+    runs, missing = {}, {}
+    for name in (PEER, *(v for v in case.variants if v in variants)):
+        if name == PEER and case.peer_bytes > 0.8 * free_bytes(device):
+            missing[name] = f'does not fit: about {case.peer_bytes / 1e9:.0f} GB'
+            continue
+        try:
+            runs[name] = case.build(name)
+        except ConfigError as error:
+            missing[name] = f'skipped: {error}'
+    return runs, missing
+
+
+def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> list[dict[str, Any]]:
+    """Times and agreement of a case.
+
+    Args:
+        case: The case.
+        variants: Names of ours that are wanted.
+        rounds: Number of timed calls of each.
+        device: Where they run.
+
+    Returns:
+        One row for the peer, each variant, and the unavoidable GEMMs in each precision.
+    """
+    runs, missing = build_all(case, variants, device)
+    # The first call warms up, and its output is what is compared.
+    agreement: dict[str, dict[str, float]] = {}
+    reference = runs[PEER]() if PEER in runs else None
+    for name in runs:
+        if name != PEER:
+            output = runs[name]()
+            if reference is not None:
+                agreement[name] = case.compare(output, reference)
+            del output
+    del reference
+    if case.floor is not None:
+        for name, dtype in (('floor', torch.float32), ('floor-bf16', torch.bfloat16)):
+            if name == 'floor' or any(run.endswith('bf16') for run in runs):
+                runs[name] = case.floor(dtype)
+                runs[name]()
+    times = alternate(runs, rounds, device)
+    rows: list[dict[str, Any]] = []
+    for name in (PEER, *(v for v in case.variants if v in variants), 'floor', 'floor-bf16'):
+        if name in missing:
+            rows.append({'case': case.name, 'implementation': name, 'note': missing[name]})
+        if name not in times:
+            continue
+        row: dict[str, Any] = {'case': case.name, 'implementation': name, **times[name]}
+        if PEER in times and name != PEER:
+            row['ratio'] = times[PEER]['median'] / times[name]['median']
+        floor = 'floor-bf16' if name.endswith('bf16') else 'floor'
+        # Adaptive rendering predicts other points.
+        if name.startswith(LOSSLESS) and floor in times:
+            row['over_floor'] = times[name]['median'] / times[floor]['median']
+        rows.append({**row, **agreement.get(name, {})})
+    return rows
+
+
+def peak_bytes(run: Callable[[], Any], device: str) -> int:
+    """Peak memory of one call over what was in use before it, in bytes."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    gc.collect()
+    # The allocator keeps what was freed, and the call would use that up unseen: give it back (glibc).
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
+    try:
+        Path('/proc/self/clear_refs').write_text('5')
+        before = _status_bytes('VmRSS')
+        run()
+        return _status_bytes('VmHWM') - before
+    except OSError:  # No /proc, or not writable.
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        run()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+def _status_bytes(key: str) -> int:
+    """A field of /proc/self/status, which is in KiB."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(f'{key}:'):
+            return int(line.split()[1]) * 1024
+    raise OSError(f'/proc/self/status has no {key}')
+
+
+def print_peak(name: str, implementation: str, device: str, shrink: int) -> None:
+    """Print the peak memory of one call as JSON: what :func:`memory_of` reads.
+
+    Args:
+        name: Id of the case.
+        implementation: 'peer' or a variant.
+        device: Where it runs.
+        shrink: What sizes are divided by.
+    """
+    # A small run first: libraries' own buffers are not the renderer's.
+    make_case(name, device, 8 * shrink).build(implementation)()
+    run = make_case(name, device, shrink).build(implementation)
+    print(json.dumps({'peak_bytes': peak_bytes(run, device)}))
+
+
+def memory_of(name: str, implementation: str, device: str, shrink: int) -> int | None:
+    """Peak memory of one call in a process of its own.
+
+    Args:
+        name: Id of the case.
+        implementation: 'peer' or a variant.
+        device: Where it runs.
+        shrink: What sizes are divided by.
+
+    Returns:
+        Bytes; None where the process failed, for which it says why.
+    """
+    options = [
+        '--device',
+        device,
+        '--shrink',
+        str(shrink),
+        '--threads',
+        str(torch.get_num_threads()),
+    ]
+    done = subprocess.run(
+        [sys.executable, __file__, '--peak-of', name, implementation, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        print(f'{name} {implementation}: {done.stderr[-2000:]}', file=sys.stderr)
+        return None
+    return int(json.loads(done.stdout.splitlines()[-1])['peak_bytes'])
+
+
+def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """The rows as a table.
+
+    Args:
+        rows: Of :func:`measure`, with 'peak_bytes' where memory was measured.
+        title: Above the table.
+
+    Returns:
+        The table.
+    """
+    result = Table(title=title)
+    for heading in ('case', 'implementation'):
+        result.add_column(heading)
+    for heading in ('seconds', 'quartiles', 'ratio', 'x floor', 'memory', 'agreement'):
+        result.add_column(heading, justify='right')
+    for row in rows:
+        if 'median' not in row:
+            result.add_row(row['case'], row['implementation'], '', '', '', '', '', row['note'])
+            continue
+        known = {
+            'case',
+            'implementation',
+            'median',
+            'q1',
+            'q3',
+            'ratio',
+            'over_floor',
+            'peak_bytes',
+        }
+        agreement = ', '.join(f'{k} {v:.3g}' for k, v in row.items() if k not in known)
+        result.add_row(
+            row['case'],
+            row['implementation'],
+            f'{row["median"]:.4f}',
+            f'{row["q1"]:.4f} - {row["q3"]:.4f}',
+            f'{row["ratio"]:.2f}' if 'ratio' in row else '',
+            f'{row["over_floor"]:.2f}' if 'over_floor' in row else '',
+            f'{row["peak_bytes"] / 1e6:.0f} MB' if row.get('peak_bytes') is not None else '',
+            agreement,
+        )
+    return result
+
+
+def curves(rounds: int, device: str, shrink: int) -> dict[str, list[dict[str, Any]]]:
+    """Times of the COCO case where one size changes.
+
+    Args:
+        rounds: Number of timed calls of each.
+        device: Where they run.
+        shrink: What image sizes and ranges are divided by.
+
+    Returns:
+        For each size the points of the curve: its value and the medians in seconds by implementation.
+    """
+    image = (800, 1216) if shrink == 1 else (128, 192)
+    rois, classes = max(100 // shrink, 2), max(80 // shrink, 2)
+    sweeps: dict[str, list[tuple[int, Instances]]] = {
+        'RoIs': [(n, Instances(n, classes, image)) for n in (1, 10, 30, 100, 200, 300)],
+        'classes': [(k, Instances(rois, k, image)) for k in (1, 8, 80, 365, 1203)],
+        'output side': [(7 * 2**s, Instances(rois, classes, image, steps=s)) for s in range(2, 7)],
+        'N': [
+            (n * n, Instances(rois, classes, image, num_points=n * n)) for n in (14, 20, 28, 40, 56)
+        ],
+    }
+    if shrink > 1:
+        sweeps = {name: sweep[:2] for name, sweep in sweeps.items()}
+    result: dict[str, list[dict[str, Any]]] = {}
+    for name, sweep in sweeps.items():
+        result[name] = []
+        for value, sizes in sweep:
+            case = instance_case(name, sizes, device)
+            runs, _ = build_all(case, (LOSSLESS, 'adaptive'), device)
+            for run in runs.values():
+                run()
+            times = alternate(runs, rounds, device)
+            result[name].append({'value': value, **{k: v['median'] for k, v in times.items()}})
+    return result
+
+
+def plot(result: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw the curves, a panel for each size.
+
+    Args:
+        result: Of :func:`curves`.
+        path: Picture to write.
+    """
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(result), figsize=(4 * len(result), 3.5), layout='tight')
+    labels = {PEER: 'mmdet', LOSSLESS: 'ours, lossless', 'adaptive': 'ours, adaptive'}
+    for axis, (name, points) in zip(axes, result.items(), strict=True):
+        for key, label in labels.items():
+            known = [point for point in points if key in point]
+            axis.plot([p['value'] for p in known], [p[key] for p in known], marker='o', label=label)
+        axis.set(xscale='log', yscale='log', xlabel=name)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel('seconds')
+    axes[0].legend()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Rendering, ours against mmdet and mmseg.')
+    parser.add_argument(
+        '--cases',
+        nargs='*',
+        default=list(CASES),
+        choices=CASES,
+        metavar='CASE',
+        help=', '.join(CASES),
+    )
+    parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument('--rounds', type=int, default=10, help='timed calls of each implementation')
+    parser.add_argument('--threads', type=int, default=2, help='CPU threads')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--memory', action='store_true', help='measure peak memory too')
+    parser.add_argument('--shrink', type=int, default=1, help='divide all sizes, to try the tool')
+    parser.add_argument('--out', type=Path, help='JSON of the table')
+    parser.add_argument('--curves', type=Path, help='measure scaling curves into this JSON')
+    parser.add_argument('--plot', type=Path, help='picture of the curves')
+    parser.add_argument(
+        '--peak-of', nargs=2, metavar=('CASE', 'IMPLEMENTATION'), help=argparse.SUPPRESS
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    # The comparison is of fp32 with fp32.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if args.peak_of:
+        name, implementation = args.peak_of
+        print_peak(name, implementation, args.device, args.shrink)
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    facts = environment(args.device)
+    console.print(facts)
+    rows: list[dict[str, Any]] = []
+    for name in args.cases:
+        case_rows = measure(
+            make_case(name, args.device, args.shrink), args.variants, args.rounds, args.device
+        )
+        for row in case_rows:
+            if args.memory and 'median' in row and not row['implementation'].startswith('floor'):
+                row['peak_bytes'] = memory_of(name, row['implementation'], args.device, args.shrink)
+        console.print(table(case_rows, name))
+        rows.extend(case_rows)
+    if args.out:
+        args.out.write_text(json.dumps({'environment': facts, 'rows': rows}, indent=1))
+    if args.curves or args.plot:
+        result = curves(args.rounds, args.device, args.shrink)
+        if args.curves:
+            args.curves.write_text(json.dumps({'environment': facts, 'curves': result}, indent=1))
+        if args.plot:
+            plot(result, args.plot)
+
+
+if __name__ == '__main__':
+    run_cli(main)
