@@ -45,6 +45,7 @@ def test_lossless_is_the_peers_answer(tool, workloads, name):
     rows = {r['implementation']: r for r in tool.measure(case, ['lossless'], 1, 'cpu')}
     assert {'peer', 'lossless'} <= rows.keys() <= {'peer', 'lossless', 'floor'}
     assert all(row['median'] > 0 for row in rows.values())
+    assert all(('images_per_second' in row) == name.startswith('model') for row in rows.values())
     ours = rows['lossless']
     if name.startswith('training'):
         assert ours['relative_loss'] < 1e-3 and ours['relative_gradient'] < 1e-3
@@ -79,12 +80,14 @@ def test_a_peer_that_does_not_fit_is_not_run(tool, workloads):
     # Of 14, 28, 56, 112 and 224 a side, 14 is predicted anew at 28.
     [(784, 5, 4 * 784), (784, 1, 196), (783, 2, 196 + 783), (10**6, 5, 224**2)],
 )
-def test_points_that_must_be_predicted(workloads, num_points, steps, expected):
-    assert workloads.predicted_points((7, 7), num_points, steps) == expected
+def test_points_that_must_be_predicted(tool, num_points, steps, expected):
+    inputs = importlib.import_module('rendering_inputs')
+    assert inputs.predicted_points((7, 7), num_points, steps) == expected
 
 
-def test_boxes_have_the_mix_of_coco(workloads):
-    boxes = workloads.box_mix(100, (800, 1216)).double().numpy()
+def test_boxes_have_the_mix_of_coco(tool):
+    instances = importlib.import_module('rendering_instances')
+    boxes = instances.box_mix(100, (800, 1216)).double().numpy()
     assert (boxes >= 0).all() and (boxes <= [1216, 800, 1216, 800]).all()
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     size = np.sqrt(width * height)

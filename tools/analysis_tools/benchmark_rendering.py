@@ -13,34 +13,24 @@ import argparse
 import ctypes
 import gc
 import json
-import os
 import platform
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 import torch
-from rendering_workloads import (
-    CASES,
-    LOSSLESS,
-    PEER,
-    VARIANTS,
-    Case,
-    Instances,
-    instance_case,
-    make_case,
-)
+from rendering_curves import curves, plot
+from rendering_inputs import LOSSLESS, PEER, VARIANTS, Case
+from rendering_timing import alternate, build_all
+from rendering_workloads import CASES, make_case
 from rich.console import Console
 from rich.table import Table
 
 from mmpointrend.engine.launch import run_cli
-from mmpointrend.errors import ConfigError
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -67,73 +57,6 @@ def environment(device: str) -> dict[str, Any]:
         'cpu_native_bf16': 'avx512_bf16' in flags or 'amx_bf16' in flags,
         'threads': torch.get_num_threads(),
     }
-
-
-def timed(run: Callable[[], Any], device: str) -> float:
-    """Seconds of one call, to the end of the GPU's work."""
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    run()
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def alternate(
-    runs: dict[str, Callable[[], Any]], rounds: int, device: str
-) -> dict[str, dict[str, float]]:
-    """Time functions in turn.
-
-    Args:
-        runs: The functions, which have been called before.
-        rounds: Number of calls of each.
-        device: Where they run.
-
-    Returns:
-        Median and quartiles of each in seconds.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(timed(run, device))
-    summary = {}
-    for name, values in seconds.items():
-        low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
-        summary[name] = {'median': median(values), 'q1': low, 'q3': high}
-    return summary
-
-
-def free_bytes(device: str) -> float:
-    """Free memory of the device."""
-    if device.startswith('cuda'):
-        return float(torch.cuda.mem_get_info(device)[0])
-    return float(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
-
-
-def build_all(
-    case: Case, variants: Sequence[str], device: str
-) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
-    """Build the peer and ours.
-
-    Args:
-        case: The case.
-        variants: Names of ours that are wanted.
-        device: Where they run.
-
-    Returns:
-        The functions by name, and the reason of each that is missing.
-    """
-    runs, missing = {}, {}
-    for name in (PEER, *(v for v in case.variants if v in variants)):
-        if name == PEER and case.peer_bytes > 0.8 * free_bytes(device):
-            missing[name] = f'does not fit: about {case.peer_bytes / 1e9:.0f} GB'
-            continue
-        try:
-            runs[name] = case.build(name)
-        except ConfigError as error:
-            missing[name] = f'skipped: {error}'
-    return runs, missing
 
 
 def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> list[dict[str, Any]]:
@@ -172,6 +95,8 @@ def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> li
         if name not in times:
             continue
         row: dict[str, Any] = {'case': case.name, 'implementation': name, **times[name]}
+        if case.name.startswith('model'):
+            row['images_per_second'] = 1 / row['median']
         if PEER in times and name != PEER:
             row['ratio'] = times[PEER]['median'] / times[name]['median']
         floor = 'floor-bf16' if name.endswith('bf16') else 'floor'
@@ -303,68 +228,6 @@ def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             agreement,
         )
     return result
-
-
-def curves(rounds: int, device: str, shrink: int) -> dict[str, list[dict[str, Any]]]:
-    """Times of the COCO case where one size changes.
-
-    Args:
-        rounds: Number of timed calls of each.
-        device: Where they run.
-        shrink: What image sizes and ranges are divided by.
-
-    Returns:
-        For each size the points of the curve: its value and the medians in seconds by implementation.
-    """
-    image = (800, 1216) if shrink == 1 else (128, 192)
-    rois, classes = max(100 // shrink, 2), max(80 // shrink, 2)
-    sweeps: dict[str, list[tuple[int, Instances]]] = {
-        'RoIs': [(n, Instances(n, classes, image)) for n in (1, 10, 30, 100, 200, 300)],
-        'classes': [(k, Instances(rois, k, image)) for k in (1, 8, 80, 365, 1203)],
-        'output side': [(7 * 2**s, Instances(rois, classes, image, steps=s)) for s in range(2, 7)],
-        'N': [
-            (n * n, Instances(rois, classes, image, num_points=n * n)) for n in (14, 20, 28, 40, 56)
-        ],
-    }
-    if shrink > 1:
-        sweeps = {name: sweep[:2] for name, sweep in sweeps.items()}
-    result: dict[str, list[dict[str, Any]]] = {}
-    for name, sweep in sweeps.items():
-        result[name] = []
-        for value, sizes in sweep:
-            case = instance_case(name, sizes, device)
-            runs, _ = build_all(case, (LOSSLESS, 'adaptive'), device)
-            for run in runs.values():
-                run()
-            times = alternate(runs, rounds, device)
-            result[name].append({'value': value, **{k: v['median'] for k, v in times.items()}})
-    return result
-
-
-def plot(result: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw the curves, a panel for each size.
-
-    Args:
-        result: Of :func:`curves`.
-        path: Picture to write.
-    """
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(result), figsize=(4 * len(result), 3.5), layout='tight')
-    labels = {PEER: 'mmdet', LOSSLESS: 'ours, lossless', 'adaptive': 'ours, adaptive'}
-    for axis, (name, points) in zip(axes, result.items(), strict=True):
-        for key, label in labels.items():
-            known = [point for point in points if key in point]
-            axis.plot([p['value'] for p in known], [p[key] for p in known], marker='o', label=label)
-        axis.set(xscale='log', yscale='log', xlabel=name)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel('seconds')
-    axes[0].legend()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
