@@ -15,7 +15,13 @@ from mmpointrend.points.coordinates import (
     roi_points_to_image,
 )
 from mmpointrend.points.mlp import PointMLP
-from mmpointrend.points.output_grid import OutputGrid, batches_by_resolution, subdivide_onto
+from mmpointrend.points.output_grid import (
+    OutputGrid,
+    ResolutionBatch,
+    batches_by_resolution,
+    predict_pixels,
+    subdivide_onto,
+)
 from mmpointrend.points.predictor import (
     PointPredictor,
     ProjectingPredictor,
@@ -59,6 +65,7 @@ __all__ = [
     'PointSelection',
     'ProjectingPredictor',
     'RegularGridSelection',
+    'ResolutionBatch',
     'SamplingPredictor',
     'SubdivisionObserver',
     'SubdivisionStep',
@@ -71,6 +78,7 @@ __all__ = [
     'map_corners',
     'map_points_to_pixels',
     'point_predictor',
+    'predict_pixels',
     'probability_uncertainty',
     'regular_grid',
     'roi_points_to_image',

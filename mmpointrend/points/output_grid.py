@@ -5,22 +5,31 @@ A mask of a fixed size is resampled to the size of its box afterwards: 224x224 i
 pixels, and too little for one of 600. Here the last subdivision step takes the pixels of the output instead, so that
 nothing is resampled after it (paper, Figure 7: a mask has to match the resolution of the region that it occupies).
 
-R regions, k channels, P points, A the largest number of output pixels of a region. A region's pixels are numbered
-row by row from its own first one, so that regions of any shape fit one tensor (R, A) with little left over.
+Regions of about the same resolution are rendered together, in few batches (:func:`batches_by_resolution`): small ones
+pixel by pixel (:func:`predict_pixels`), the others by subdivision (:func:`subdivide_onto`).
+
+R regions, k channels, P points; A the largest number of pixels of a region in a batch, H and W its most rows and
+columns.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmpointrend.points.selection import select_uncertain
 from mmpointrend.points.subdivision import subdivide
 from mmpointrend.points.uncertainty import Uncertainty, logit_uncertainty
 
-__all__ = ['OutputGrid', 'batches_by_resolution', 'subdivide_onto']
+__all__ = [
+    'OutputGrid',
+    'ResolutionBatch',
+    'batches_by_resolution',
+    'predict_pixels',
+    'subdivide_onto',
+]
 
 
 @dataclass(frozen=True)
@@ -77,86 +86,176 @@ class OutputGrid:
             self.start[regions], self.size[regions], self.first[regions], self.pitch[regions]
         )
 
-    def points(self, indices: Tensor) -> Tensor:
+    def points(self, indices: Tensor, columns: Tensor | int) -> Tensor:
         """Positions of pixels.
 
         Args:
-            indices: A region's pixels, numbered row by row, integer, shape (R, P).
+            indices: Pixels, numbered row by row from each region's first one, integer, shape (R, P).
+            columns: Pixels to a row in this numbering, >= 1; of all regions, or of each, shape (R, 1).
 
         Returns:
-            Points (x, y) in ``[0, 1]^2`` of the region, shape (R, P, 2); beyond its lower edge where there is no such
-            pixel.
+            Points (x, y) in ``[0, 1]^2`` of the region, shape (R, P, 2); beyond its edges where there is no such pixel.
         """
-        columns = self.size[:, :1].clamp(min=1)
         places = [indices % columns, torch.div(indices, columns, rounding_mode='floor')]
         return self.first[:, None] + torch.stack(places, dim=-1) * self.pitch[:, None]
 
+    def resample(self, maps: Tensor, rows: int, columns: int) -> Tensor:
+        """Bilinear values of maps of the regions at the output's pixels.
+
+        Interpolation is one small matrix for the rows and one for the columns of a region: a product with them takes
+        40 % of the time of sampling at each pixel, which would have to be told where each one lies.
+
+        Args:
+            maps: Maps that cover the regions, shape (R, k, h, w).
+            rows: H.
+            columns: W.
+
+        Returns:
+            Values, dtype of the grid, shape (R, k, H, W); any numbers where a region has fewer pixels.
+        """
+        across, down = (
+            _interpolation(self.first[:, axis], self.pitch[:, axis], number, maps.shape[3 - axis])
+            for axis, number in enumerate((columns, rows))
+        )
+        # Half precision would move the boundary.
+        with torch.autocast(maps.device.type, enabled=False):
+            return down.unsqueeze(1) @ maps.to(down.dtype) @ across.mT.unsqueeze(1)
+
+
+def _interpolation(first: Tensor, pitch: Tensor, number: int, size: int) -> Tensor:
+    """Weights (R, number, size) of linear interpolation among ``size`` cells over [0, 1], each row's sum 1.
+
+    Beyond the outermost centres the outermost values count, as in every upsampling step.
+    """
+    steps = torch.arange(number, device=first.device, dtype=first.dtype)
+    at = ((first[:, None] + steps * pitch[:, None]) * size - 0.5).clamp(0, size - 1)
+    cells = torch.arange(size, device=first.device, dtype=first.dtype)
+    return (1 - (at.unsqueeze(-1) - cells).abs()).clamp_(min=0)
+
+
+@dataclass(frozen=True)
+class ResolutionBatch:
+    """Regions that are rendered together.
+
+    Attributes:
+        regions: Their numbers.
+        columns: The most columns of a region, or a few more.
+        rows: The most rows of a region.
+        num_pixels: The most pixels of a region.
+        steps: Steps of subdivision before the output's pixels; None where all pixels are predicted.
+        num_points: Points of the last step, on the output's pixels.
+    """
+
+    regions: list[int]
+    columns: int
+    rows: int
+    num_pixels: int
+    steps: int | None
+    num_points: int
+
 
 def batches_by_resolution(
-    sizes: Sequence[tuple[int, int]], num_points: int, coarse_side: int, scale_factor: int = 2
-) -> list[tuple[int, list[int]]]:
-    """Regions to be rendered together by :func:`subdivide_onto`, in few batches.
+    sizes: Sequence[tuple[int, int]],
+    num_points: int,
+    coarse_side: int,
+    full_side: int,
+    scale_factor: int = 2,
+) -> list[ResolutionBatch]:
+    """Regions to be rendered together, in few batches.
 
-    Together are regions of which all pixels are predicted, their numbers of pixels within a factor of two; and of the
-    others those with the same number of steps before the last one, which are all that stay below their longer side.
+    Of a region of up to 2 N pixels all are predicted: a step of N points before N of them would be the same work. A
+    larger one is subdivided to the side that is nearest to its longer side, by factor, and below it, so that the last
+    step enlarges by the square root of the scale factor at least. Where a region is larger than ``full_side``, N
+    counts for each part of that length: its boundary has as many more pixels.
 
     Args:
         sizes: Columns and rows of each region.
         num_points: N, points of one step and region.
         coarse_side: Side of the coarse prediction in pixels.
+        full_side: Side of the map that N is meant for.
         scale_factor: What each step multiplies the side by, an integer >= 2.
 
     Returns:
-        Batches: the steps before the last one, and numbers of regions. Regions without a pixel are in none.
+        Batches; their subdivided regions have the same number of steps, those predicted whole a number of pixels
+        within a factor of two. Regions without a pixel are in none.
     """
-    batches: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
     for region, (columns, rows) in enumerate(sizes):
         num_pixels = columns * rows
         if num_pixels == 0:
             continue
-        key = 0, num_pixels.bit_length()
-        if num_pixels > num_points:
+        key = -1, num_pixels.bit_length()
+        if num_pixels > 2 * num_points:
             steps = 0
-            while coarse_side * scale_factor ** (steps + 1) < max(columns, rows):
+            while coarse_side * scale_factor ** (steps + 1.5) <= max(columns, rows):
                 steps += 1
-            key = steps, num_points.bit_length() + 1
-        batches.setdefault(key, []).append(region)
-    return [(steps, regions) for (steps, _), regions in sorted(batches.items())]
+            key = steps, 0
+        groups.setdefault(key, []).append(region)
+    batches = []
+    for (steps, _), regions in sorted(groups.items()):
+        own = [sizes[region] for region in regions]
+        longer = coarse_side * scale_factor ** (steps + 1) / full_side
+        batches.append(
+            ResolutionBatch(
+                regions,
+                # A multiple of 8: pixels are then chosen in two rounds.
+                math.ceil(max(columns for columns, _ in own) / 8) * 8,
+                max(rows for _, rows in own),
+                max(columns * rows for columns, rows in own),
+                None if steps < 0 else steps,
+                max(num_points, int(num_points * longer)),
+            )
+        )
+    return batches
+
+
+def predict_pixels(
+    grid: OutputGrid, num_pixels: int, predict_points: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Predict each of the output's pixels.
+
+    Args:
+        grid: The output pixels of each region.
+        num_pixels: A.
+        predict_points: Maps points (x, y) in ``[0, 1]^2`` of their region, (R, P, 2), to logits (R, k, P).
+
+    Returns:
+        Logits of each region's pixels, numbered row by row, shape (R, k, A); any numbers beyond its last pixel.
+    """
+    everything = torch.arange(num_pixels, device=grid.start.device).expand(len(grid.start), -1)
+    return predict_points(grid.points(everything, grid.size[:, :1].clamp(min=1)))
 
 
 def subdivide_onto(
     grid: OutputGrid,
-    num_pixels: int,
+    rows: int,
+    columns: int,
     coarse: Tensor,
     predict_points: Callable[[Tensor], Tensor],
     *,
     num_points: int,
+    last_num_points: int,
     steps: int,
     scale_factor: int = 2,
     uncertainty: Uncertainty = logit_uncertainty,
 ) -> Tensor:
-    """Render onto the output's pixels: subdivide, interpolate at the pixels, re-predict the N most uncertain.
-
-    Where no region has more than N pixels all of them are predicted, and nothing else.
+    """Render onto the output's pixels: subdivide, interpolate at the pixels, re-predict the most uncertain.
 
     Args:
         grid: The output pixels of each region.
-        num_pixels: A, the largest number of pixels of a region (known to who grouped the regions; the device is not
-            asked).
+        rows: H (known to who grouped the regions; the device is not asked).
+        columns: W.
         coarse: Coarse logits, shape (R, k, h, w).
         predict_points: Maps points (x, y) in ``[0, 1]^2`` of their region, (R, P, 2), to logits (R, k, P).
         num_points: N, points of one step and region.
+        last_num_points: Points of the last step, on the output's pixels.
         steps: Steps before the last one, see :func:`batches_by_resolution`.
         scale_factor: What each of these multiplies the sides by, an integer >= 2.
         uncertainty: Maps logits (R, k, ...) to their uncertainty (R, ...).
 
     Returns:
-        Logits of each region's pixels, numbered row by row, shape (R, k, A); rubbish beyond a region's last pixel.
+        Logits of each region's pixels from its first one, shape (R, k, H, W); any numbers where a region has fewer.
     """
-    everything = torch.arange(num_pixels, device=coarse.device).expand(len(coarse), -1)
-    points = grid.points(everything)
-    if num_pixels <= num_points:
-        return predict_points(points)
     logits = subdivide(
         coarse,
         predict_points,
@@ -165,12 +264,12 @@ def subdivide_onto(
         scale_factor=scale_factor,
         uncertainty=uncertainty,
     )
-    # Beyond the outermost centres the outermost values, as in every upsampling step.
-    at = 2 * points.unsqueeze(1) - 1
-    logits = F.grid_sample(
-        logits.to(at.dtype), at, padding_mode='border', align_corners=False
-    ).squeeze(2)
-    missing = everything >= grid.size.prod(dim=1, keepdim=True)
-    indices = select_uncertain(uncertainty(logits).masked_fill(missing, -torch.inf), num_points)
-    values = predict_points(grid.points(indices)).to(logits.dtype)
-    return logits.scatter(2, indices.unsqueeze(1).expand_as(values), values)
+    logits = grid.resample(logits, rows, columns)
+    unsure = uncertainty(logits)
+    for axis, number in enumerate((columns, rows)):
+        missing = torch.arange(number, device=logits.device) >= grid.size[:, axis, None]
+        unsure.masked_fill_(missing.unsqueeze(1 + axis), -torch.inf)
+    indices = select_uncertain(unsure, last_num_points)
+    values = predict_points(grid.points(indices, columns)).to(logits.dtype)
+    logits.flatten(2).scatter_(2, indices.unsqueeze(1).expand_as(values), values)
+    return logits

@@ -3,6 +3,7 @@
 
 An uncertainty is a function of logits (R, k, ...) that returns (R, ...): the higher, the less sure. With one channel
 it asks how far the prediction is from the decision boundary, with several how far the best class is from the second.
+It chooses points, and has no gradient.
 The paper's semantic models ask this of probabilities, detectron2, mmdet and mmseg of logits. For one channel both
 give the same order.
 """
@@ -17,15 +18,26 @@ __all__ = ['UNCERTAINTIES', 'Uncertainty', 'logit_uncertainty', 'probability_unc
 Uncertainty = Callable[[Tensor], Tensor]
 
 
+# Pixels whose best and second best stay in a CPU's cache while the classes pass by (19 classes of 1024 x 2048: 93 -> 29
+# ms, of which 39 are for working in place). A GPU has no such limit.
+_PIXELS_IN_CACHE = 65536
+
+
 def _negative_margin(scores: Tensor) -> Tensor:
     """Minus the distance of the two best scores; a running best and second best beat ``topk`` by a factor of ten."""
-    best, second = scores[:, 0], torch.full_like(scores[:, 0], -torch.inf)
-    for score in scores.unbind(1)[1:]:
-        second = torch.maximum(second, torch.minimum(best, score))
-        best = torch.maximum(best, score)
-    return second - best
+    flat = scores.flatten(2)
+    size = _PIXELS_IN_CACHE if flat.device.type == 'cpu' else max(flat.shape[2], 1)
+    margins = []
+    for part in flat.split(size, dim=2):
+        best, second = part[:, 0].clone(), torch.full_like(part[:, 0], -torch.inf)
+        for score in part.unbind(1)[1:]:
+            second.clamp_(min=torch.minimum(best, score))
+            best.clamp_(min=score)
+        margins.append(second.sub_(best))
+    return torch.cat(margins, dim=1).view(len(scores), *scores.shape[2:])
 
 
+@torch.no_grad()
 def logit_uncertainty(logits: Tensor) -> Tensor:
     """Uncertainty of logits.
 
@@ -35,9 +47,10 @@ def logit_uncertainty(logits: Tensor) -> Tensor:
     Returns:
         Minus the absolute logit where k is 1, else minus the margin of the two largest logits; <= 0, shape (R, ...).
     """
-    return -logits[:, 0].abs() if logits.shape[1] == 1 else _negative_margin(logits)
+    return logits[:, 0].abs().neg_() if logits.shape[1] == 1 else _negative_margin(logits)
 
 
+@torch.no_grad()
 def probability_uncertainty(logits: Tensor) -> Tensor:
     """Uncertainty of the probabilities that logits stand for (the paper's own, App. B).
 
@@ -49,7 +62,7 @@ def probability_uncertainty(logits: Tensor) -> Tensor:
         of the softmax; in [-1, 0], shape (R, ...).
     """
     if logits.shape[1] == 1:
-        return -(logits[:, 0].sigmoid() - 0.5).abs()
+        return logits[:, 0].sigmoid().sub_(0.5).abs_().neg_()
     return _negative_margin(logits.softmax(1))
 
 

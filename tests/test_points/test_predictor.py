@@ -11,6 +11,7 @@ from mmpointrend.points import (
     PointMLP,
     ProjectingPredictor,
     SamplingPredictor,
+    linear_maps,
     point_predictor,
     predictor,
 )
@@ -75,6 +76,45 @@ def test_projecting_equals_sampling(
     for kind, more in ((SamplingPredictor, ()), (ProjectingPredictor, (told,))):
         part = kind(*arguments, *more)(points[some], [at[some] for at in fine_points], some)
         torch.testing.assert_close(part, expected[some])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    regions=st.integers(0, 4),
+    num_maps=st.integers(1, 3),
+    num_points=st.integers(0, 9),
+    align_corners=st.booleans(),
+    tile=st.sampled_from([1, 4, 16, 7]),
+    cells=st.sampled_from([1, 8, 4096]),
+    half=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_boxes_that_hold_the_points_change_nothing(
+    regions, num_maps, num_points, align_corners, tile, cells, half, seed
+):
+    """Only what they touch of a map is projected, whole tiles of it."""
+    torch.manual_seed(seed)
+    head = PointMLP(6, 4, 8, 4).eval()
+    maps, coarse = torch.randn(num_maps, 6, 8, 16), torch.randn(regions, 4, 3, 3)
+    map_index = torch.randint(num_maps, (regions,))
+    # Some reach over the map, or lie outside of it.
+    low = 1.6 * torch.rand(regions, 2) - 0.4
+    boxes = torch.cat([low, low + torch.rand(regions, 2)], dim=1)
+    points = torch.rand(regions, num_points, 2)
+    on_map = low[:, None] + points * (boxes[:, None, 2:] - low[:, None])
+    arguments = (head, [maps], coarse, map_index, None, align_corners, 10**6)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        torch.no_grad(),
+        torch.autocast('cpu', torch.bfloat16, enabled=half),
+    ):
+        patch.setattr(linear_maps, '_TILE', tile)
+        patch.setattr(linear_maps, '_UNTOUCHED', 0.0)
+        patch.setattr(linear_maps, '_CELLS_IN_CACHE', max(cells, tile))
+        expected = ProjectingPredictor(*arguments)(points, [on_map])
+        actual = ProjectingPredictor(*arguments, [boxes])(points, [on_map])
+    tolerance = 0.05 if half else 1e-5
+    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
 
 
 class Doubled(PointMLP):

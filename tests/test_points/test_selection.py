@@ -91,5 +91,27 @@ def test_ratios_out_of_range_are_refused(arguments, message):
 
 def test_the_most_uncertain_pixels():
     uncertainty = torch.tensor([[[-3.0, -1.0], [-0.5, -2.0]], [[0.0, -9.0], [-8.0, -7.0]]])
-    assert select_uncertain(uncertainty, 2).tolist() == [[2, 1], [0, 3]]
-    assert select_uncertain(uncertainty, 99).sort().values.tolist() == [[0, 1, 2, 3]] * 2
+    assert select_uncertain(uncertainty, 2).tolist() == [[1, 2], [0, 3]]
+    assert select_uncertain(uncertainty, 99).tolist() == [[0, 1, 2, 3]] * 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    regions=st.integers(0, 3),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    num_points=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
+def test_selection_is_topk_in_raster_order(regions, height, width, num_points, seed):
+    """Also in two rounds, which many pixels for each selected one take."""
+    torch.manual_seed(seed)
+    uncertainty = torch.rand(regions, height, width)
+    expected = uncertainty.flatten(1).topk(min(num_points, height * width), dim=1).indices
+    assert torch.equal(select_uncertain(uncertainty, num_points), expected.sort(dim=1).values)
+
+
+def test_missing_pixels_are_chosen_last():
+    uncertainty = torch.full((2, 32, 32), -torch.inf)
+    uncertainty[0, 3, 5] = uncertainty[0, 20, 1] = -2.0
+    assert set(select_uncertain(uncertainty, 4)[0].tolist()) >= {3 * 32 + 5, 20 * 32 + 1}

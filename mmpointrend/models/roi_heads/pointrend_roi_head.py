@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
@@ -31,10 +32,12 @@ from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     OutputGrid,
+    ResolutionBatch,
     SubdivisionObserver,
     batches_by_resolution,
     logit_uncertainty,
     point_predictor,
+    predict_pixels,
     roi_points_to_image,
     sample_features,
     sample_masks,
@@ -245,17 +248,23 @@ class PointRendRoIHead(StandardRoIHead):
         """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes."""
         strides = self.mask_roi_extractor.featmap_strides
         levels = x[: len(strides)]
+        sizes = [
+            rois.new_tensor([level.shape[-1], level.shape[-2]]) * stride
+            for level, stride in zip(levels, strides, strict=True)
+        ]
         predictor = point_predictor(
-            self.point_head, levels, coarse, rois[:, 0].long(), labels, num_points=num_points
+            self.point_head,
+            levels,
+            coarse,
+            rois[:, 0].long(),
+            labels,
+            num_points=num_points,
+            extents=[rois[:, 1:] / size.repeat(2) for size in sizes],
         )
 
         def predict(points: Tensor, regions: slice = slice(None)) -> Tensor:
             in_image = roi_points_to_image(rois[regions, 1:], points)
-            in_levels = [
-                in_image / (in_image.new_tensor([level.shape[-1], level.shape[-2]]) * stride)
-                for level, stride in zip(levels, strides, strict=True)
-            ]
-            return predictor(points, in_levels, regions)
+            return predictor(points, [in_image / size for size in sizes], regions)
 
         return predict
 
@@ -266,7 +275,9 @@ class PointRendRoIHead(StandardRoIHead):
         rendering = self.rendering
         return subdivide(
             _of_class(coarse, labels),
-            self._point_predictor(x, rois, labels, coarse, rendering.num_points * rendering.steps),
+            self._point_predictor(
+                x, rois, labels, coarse, len(rois) * rendering.num_points * rendering.steps
+            ),
             num_points=rendering.num_points,
             steps=rendering.steps,
             scale_factor=rendering.scale_factor,
@@ -330,39 +341,54 @@ class PointRendRoIHead(StandardRoIHead):
             results.masks = self._no_masks(len(results), height, width, rois.device)
             canvas.extend(results.masks)
         grid = OutputGrid.cat(grids)
+        rendering = self.rendering
         # What has to be known on the host, in one transfer: the shapes of all that follows.
         places = torch.cat([grid.start, grid.size], dim=1).tolist()
         batches = batches_by_resolution(
             [(columns, rows) for _, _, columns, rows in places],
-            self.rendering.num_points,
+            rendering.num_points,
             self._coarse_size,
-            self.rendering.scale_factor,
+            self._coarse_size * rendering.scale_factor**rendering.steps,
+            rendering.scale_factor,
         )
-        order = [region for _, regions in batches for region in regions]
+        order = [region for batch in batches for region in batch.regions]
         index = torch.tensor(order, device=rois.device, dtype=torch.long)
         rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
         own = _of_class(coarse, labels)
-        rendering = self.rendering
-        predict = self._point_predictor(
-            x, rois, labels, coarse, rendering.num_points * rendering.steps
-        )
+        total = sum(len(batch.regions) * self._num_points(batch) for batch in batches)
+        predict = self._point_predictor(x, rois, labels, coarse, total)
         begin = 0
-        for steps, regions in batches:
-            batch = slice(begin, begin + len(regions))
-            begin += len(regions)
-            logits = subdivide_onto(
-                grid[batch],
-                max(places[region][2] * places[region][3] for region in regions),
-                own[batch],
-                functools.partial(predict, regions=batch),
-                num_points=rendering.num_points,
-                steps=steps,
-                scale_factor=rendering.scale_factor,
-            )
-            for region, values in zip(regions, self._as_masks(logits[:, 0]), strict=True):
+        for batch in batches:
+            part = slice(begin, begin + len(batch.regions))
+            begin = part.stop
+            predict_part = functools.partial(predict, regions=part)
+            if batch.steps is None:
+                logits = predict_pixels(grid[part], batch.num_pixels, predict_part)
+            else:
+                logits = subdivide_onto(
+                    grid[part],
+                    batch.rows,
+                    batch.columns,
+                    own[part],
+                    predict_part,
+                    num_points=rendering.num_points,
+                    last_num_points=batch.num_points,
+                    steps=batch.steps,
+                    scale_factor=rendering.scale_factor,
+                )
+            for region, values in zip(batch.regions, self._as_masks(logits[:, 0]), strict=True):
                 column, row, columns, rows = places[region]
-                pixels = values[: rows * columns].view(rows, columns)
-                canvas[region][row : row + rows, column : column + columns] = pixels
+                if batch.steps is None:
+                    values = values[: rows * columns].view(rows, columns)
+                canvas[region][row : row + rows, column : column + columns] = values[
+                    :rows, :columns
+                ]
+
+    def _num_points(self, batch: ResolutionBatch) -> int:
+        """Points of one region of a batch, over all steps."""
+        if batch.steps is None:
+            return batch.num_pixels
+        return batch.steps * self.rendering.num_points + batch.num_points
 
     def _as_masks(self, logits: Tensor) -> Tensor:
         """Masks as ``test_cfg.mask_thr_binary`` wants them: bool, or uint8 probabilities times 255."""
@@ -375,6 +401,11 @@ class PointRendRoIHead(StandardRoIHead):
     def _no_masks(self, number: int, height: int, width: int, device: torch.device) -> Tensor:
         """Empty masks (number, height, width) as ``test_cfg.mask_thr_binary`` wants them."""
         dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
+        if device.type == 'cpu':
+            # NumPy asks the system for memory that is zero already, and most of it is never written to: 100 masks of
+            # 800 x 1216 take 37 ms less, and only as much memory as there is in their boxes.
+            zeros = np.zeros((number, height, width), dtype=np.uint8)
+            return torch.from_numpy(zeros).view(dtype)
         return torch.zeros(number, height, width, dtype=dtype, device=device)
 
     def _paste(self, logits: Tensor, bboxes: Tensor, meta: dict, rescale: bool) -> Tensor:
@@ -399,5 +430,5 @@ def _output_size(meta: dict, rescale: bool) -> tuple[int, int]:
 def _of_class(coarse: Tensor, labels: Tensor) -> Tensor:
     """Coarse logits (R, 1, h, w) of each RoI's own class out of (R, K, h, w); the only ones where K is 1."""
     if coarse.shape[1] == 1:
-        return coarse
-    return coarse[torch.arange(len(coarse), device=coarse.device), labels].unsqueeze(1)
+        return coarse.float()
+    return coarse[torch.arange(len(coarse), device=coarse.device), labels].unsqueeze(1).float()
