@@ -23,6 +23,13 @@ class MaskwiseCrops(BitmapMasks):
     time is float, and of it only what its boxes cover. Values are equal.
     """
 
+    @classmethod
+    def of(cls, bitmaps: BitmapMasks) -> 'MaskwiseCrops':
+        """The same bitmaps, not copied as mmdet's constructor would."""
+        crops = cls([], bitmaps.height, bitmaps.width)
+        crops.masks = bitmaps.masks
+        return crops
+
     def crop_and_resize(
         self,
         bboxes: np.ndarray | Tensor,
@@ -97,6 +104,6 @@ def for_mask_targets(
         masks = instances.masks
         if isinstance(masks, BitmapMasks):
             instances = instances.new()
-            instances.masks = MaskwiseCrops(masks.masks, masks.height, masks.width)
+            instances.masks = MaskwiseCrops.of(masks)
         batch.append(instances)
     return results, batch
