@@ -29,6 +29,7 @@ from mmpointrend.points.predictor import (
     point_predictor,
 )
 from mmpointrend.points.sampling import (
+    BoxSampler,
     bilinear_corners,
     map_corners,
     sample_features,
@@ -59,6 +60,7 @@ from mmpointrend.points.uncertainty import (
 __all__ = [
     'UNCERTAINTIES',
     'BiasedSelection',
+    'BoxSampler',
     'OutputGrid',
     'PointMLP',
     'PointPredictor',

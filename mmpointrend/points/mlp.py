@@ -13,6 +13,11 @@ from torch import Tensor, nn
 
 __all__ = ['PointMLP']
 
+# Points that go through the layers together on a CPU. What is between two layers then stays in the cache, and is 8 MB
+# where all 25,000 points of a training step have 26, several at a time: forward and backward of a step take a tenth
+# less time. Parts that are smaller still cost more in calls than they gain.
+_POINTS_TOGETHER = 8192
+
 # Name and module of a normalisation for the given number of channels, over (R, channels, P).
 MakeNorm = Callable[[int], tuple[str, nn.Module]]
 
@@ -31,21 +36,29 @@ class _PointLayer(nn.Module):
             self.add_module(self.norm_name, module)
         self.activate = activation
 
-    def forward(self, features: Tensor, coarse: Tensor | None) -> Tensor:
-        """Hidden features (R, P, out) of features (R, P, in - K) and coarse features (R, P, K) or none."""
+    def forward(self, features: Tensor, coarse: Tensor | None, regions: torch.Size) -> Tensor:
+        """Hidden features (R * P, out) of features (R * P, in - K) and coarse ones (R * P, K) or none; of (R, P)."""
         x = _split_linear(features, coarse, self.conv.weight[..., 0], self.conv.bias)
         if self.norm_name is not None:
-            x = self.get_submodule(self.norm_name)(x.transpose(1, 2)).transpose(1, 2)
+            x = self.get_submodule(self.norm_name)(x.unflatten(0, regions).transpose(1, 2))
+            x = x.transpose(1, 2).flatten(0, 1)
         return self.activate(x)
 
 
 def _split_linear(
     features: Tensor, coarse: Tensor | None, weight: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """``linear(cat([features, coarse]))`` without the concatenation, which costs more than the coarse part itself."""
+    """``linear(cat([features, coarse]))`` of rows, without the concatenation, which costs more than the coarse part.
+
+    The second product is added to the first in place: a sum would take as long as the product (6 ms of 25,088 rows) and
+    another 25 MB.
+    """
     channels = features.shape[-1]
     x = F.linear(features, weight[:, :channels], bias)
-    return x if coarse is None else x + F.linear(coarse, weight[:, channels:])
+    if coarse is None:
+        return x
+    # Autocast does not know products in place.
+    return x.addmm_(coarse.to(x.dtype), weight[:, channels:].t().to(x.dtype))
 
 
 class PointMLP(nn.Module):
@@ -131,14 +144,32 @@ class PointMLP(nn.Module):
         Returns:
             Logits, shape (R, k, P), or (R, 1, P) where ``classes`` is given.
         """
-        x = features
+        num_regions, num_points = features.shape[:2]
+        together = max(_POINTS_TOGETHER // max(num_points, 1), 1)
+        # A norm is over all points.
+        if num_regions <= together or features.device.type != 'cpu' or not self.is_linear:
+            return self._forward(features, coarse, classes)
+        # Splits, not slices: each slice would fill a gradient of the whole.
+        parts = [features.split(together), coarse.split(together)]
+        if classes is not None:
+            parts.append(classes.split(together))
+        return torch.cat([self._forward(*part) for part in zip(*parts, strict=True)])
+
+    def _forward(self, features: Tensor, coarse: Tensor, classes: Tensor | None = None) -> Tensor:
+        """:meth:`forward`, of all points at once."""
+        regions = features.shape[:2]
+        # Rows, not regions, all the way: what is done in place on a view makes autograd copy its base.
+        x, rows = features.flatten(0, 1), coarse.flatten(0, 1)
         for number, layer in enumerate(self.fcs):
-            x = layer(x, coarse if number == 0 or self.coarse_each_layer else None)
-        if len(self.fcs) == 0 or self.coarse_each_layer:
-            x = torch.cat([x, coarse], dim=-1)
+            x = layer(x, rows if number == 0 or self.coarse_each_layer else None, regions)
         x = self.dropout(x)
+        last = self.dropout(rows) if len(self.fcs) == 0 or self.coarse_each_layer else None
         weight, bias = self.fc_logits.weight[..., 0], cast(Tensor, self.fc_logits.bias)
         if classes is None or self.out_channels == 1:
-            return F.linear(x, weight, bias).transpose(1, 2)
-        logits = torch.baddbmm(bias[classes][:, None, None], x, weight[classes].unsqueeze(-1))
+            return _split_linear(x, last, weight, bias).unflatten(0, regions).transpose(1, 2)
+        own, channels = weight[classes].unsqueeze(-1), x.shape[-1]
+        x = x.unflatten(0, regions)
+        logits = torch.baddbmm(bias[classes][:, None, None], x, own[:, :channels])
+        if last is not None:
+            logits = torch.baddbmm(logits, last.unflatten(0, regions), own[:, channels:])
         return logits.transpose(1, 2)

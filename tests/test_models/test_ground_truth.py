@@ -1,13 +1,20 @@
 # Copyright (c) The mmpointrend authors.
 """Crops of ground-truth masks against mmdet's own."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as given_examples
+from hypothesis import settings
+from hypothesis import strategies as st
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmpointrend.models.roi_heads.ground_truth import MaskwiseCrops, with_maskwise_crops
+from mmpointrend.models.roi_heads.ground_truth import MaskwiseCrops, for_mask_targets
 
 
 @pytest.mark.parametrize('binarize', [True, False])
@@ -32,6 +39,23 @@ def test_crops_are_those_of_mmdet(number, tensors, binarize):
         assert 0.1 < actual.masks.mean() < 0.9
 
 
+@settings(max_examples=40, deadline=None)
+@given_examples(seed=st.integers(0, 999), number=st.integers(1, 12), corner=st.sampled_from([1, 8]))
+def test_crops_of_any_boxes_are_those_of_mmdet(seed, number, corner):
+    """Wide and narrow boxes, off the image too, with whole coordinates (ties at 0.5) among them: bit for bit."""
+    rng = np.random.default_rng(seed)
+    masks = (rng.random((3, 24 // corner, 32 // corner)) > 0.5).astype(np.uint8)
+    masks = masks.repeat(corner, axis=1).repeat(corner, axis=2)
+    boxes = rng.uniform(-10, 40, (number, 4)).astype(np.float32)
+    boxes[:, 2:] = boxes[:, :2] + rng.uniform(0, 30, (number, 2))
+    boxes[::2] = boxes[::2].round()
+    arguments = (boxes, (7, 7), rng.integers(0, 3, number))
+    for binarize in (True, False):
+        actual = MaskwiseCrops(masks, 24, 32).crop_and_resize(*arguments, binarize=binarize)
+        expected = BitmapMasks(masks, 24, 32).crop_and_resize(*arguments, binarize=binarize)
+        np.testing.assert_array_equal(actual.masks, expected.masks)
+
+
 def test_the_given_ground_truth_stays():
     bitmaps = BitmapMasks(np.zeros((2, 8, 8), np.uint8), 8, 8)
     polygons = PolygonMasks([[np.array([0, 0, 4, 0, 4, 4.0])]], 8, 8)
@@ -39,9 +63,22 @@ def test_the_given_ground_truth_stays():
         InstanceData(masks=bitmaps, labels=torch.arange(2)),
         InstanceData(masks=polygons, labels=torch.arange(1)),
     ]
-    wrapped = with_maskwise_crops(given)
+    _, wrapped = for_mask_targets([], given)
     assert given[0].masks is bitmaps
     assert isinstance(wrapped[0].masks, MaskwiseCrops)
-    np.testing.assert_array_equal(wrapped[0].masks.masks, bitmaps.masks)
+    assert wrapped[0].masks.masks is bitmaps.masks
     assert torch.equal(wrapped[0].labels, given[0].labels)
     assert wrapped[1].masks is polygons
+
+
+def test_boxes_are_not_clipped_for_those_who_come_next():
+    """mmdet clips them in place on a CPU (not on a GPU)."""
+    boxes = torch.tensor([[-3.0, 2, 20, 30], [1, 1, 5, 5]])
+    result = SimpleNamespace(pos_priors=boxes.clone(), pos_assigned_gt_inds=torch.tensor([1, 0]))
+    truth = InstanceData(masks=BitmapMasks(np.ones((2, 16, 16), np.uint8), 16, 16))
+    get_targets = FCNMaskHead.get_targets
+    config = ConfigDict(mask_size=7)
+    expected = get_targets(None, *for_mask_targets([result], [truth]), config)
+    assert torch.equal(result.pos_priors, boxes)
+    assert torch.equal(get_targets(None, [result], [truth], config), expected)
+    assert torch.equal(result.pos_priors[0], torch.tensor([0.0, 2, 16, 16]))

@@ -31,6 +31,24 @@ def test_logits_are_those_of_the_definition(num_layers, coarse_each_layer):
     torch.testing.assert_close(mlp(features, coarse, classes), own)
 
 
+@pytest.mark.parametrize('with_classes', [True, False])
+def test_more_points_than_go_together(with_classes):
+    """Parts of 8192 points, a region of 3000 never in two: the same logits and gradients."""
+    torch.manual_seed(0)
+    mlp = PointMLP(6, 4, 8, 4)
+    inputs = [torch.randn(5, 3000, n).requires_grad_() for n in (6, 4)]
+    wanted = [*inputs, *mlp.parameters()]
+    weights, classes = torch.randn(5, 1, 3000), torch.tensor([3, 0, 3, 1, 2])
+    expected = by_definition(mlp, *inputs)
+    logits = mlp(*inputs, classes) if with_classes else mlp(*inputs)
+    if with_classes:
+        expected = expected[torch.arange(5), classes].unsqueeze(1)
+    torch.testing.assert_close(logits, expected)
+    gradients = [torch.autograd.grad((out * weights).sum(), wanted) for out in (logits, expected)]
+    for actual, gradient in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, gradient, rtol=1e-4, atol=1e-3)
+
+
 def test_one_channel_serves_all_classes():
     torch.manual_seed(0)
     mlp = PointMLP(6, 4, 8, 1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpointrend.points import sample_features, sample_labels, sample_masks
+from mmpointrend.points import BoxSampler, sample_features, sample_labels, sample_masks
 
 
 def grid_sample(maps, points, index, align_corners=False, mode='bilinear'):
@@ -154,3 +154,90 @@ def test_points_nowhere_read_nan(value):
     values = sample_masks(torch.ones(1, 4, 4), points, torch.tensor([0]))
     assert values[0, 0].isnan()
     assert values[0, 1] == 1
+
+
+def boxes_and_points(regions, num_points, dtype=torch.float):
+    """Boxes in and beyond the map, some of no extent, and points in them: in the boxes, and on the map."""
+    low = torch.rand(regions, 2, dtype=dtype) * 1.6 - 0.3
+    boxes = torch.cat([low, low + torch.rand(regions, 2, dtype=dtype) * 0.7], dim=1)
+    boxes[::3, 2:] = boxes[::3, :2]
+    inside = torch.rand(regions, num_points, 2, dtype=dtype)
+    # The border of a box belongs to it.
+    inside[:, ::2] = inside[:, ::2].round()
+    return boxes, inside * (boxes[:, None, 2:] - boxes[:, None, :2]) + boxes[:, None, :2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    maps=st.integers(1, 3),
+    height=st.integers(1, 30),
+    width=st.integers(1, 30),
+    regions=st.integers(0, 6),
+    seed=st.integers(0, 999),
+)
+def test_samples_of_boxes_are_those_of_the_map(maps, height, width, regions, seed):
+    torch.manual_seed(seed)
+    boxes, points = boxes_and_points(regions, 8)
+    index = torch.randint(maps, (regions,))
+    weights = torch.randn(regions, 8, 3)
+    samples, gradients = [], []
+    for once in (True, False):
+        features = torch.linspace(-1, 1, maps * 3 * height * width)
+        features = features.view(maps, 3, height, width).requires_grad_()
+        if once:
+            samples.append(sample_features(features, points, index))
+        else:
+            sampler = BoxSampler(features, boxes, index)
+            samples.append(torch.cat([sampler(points[:, :5]), sampler(points[:, 5:])], dim=1))
+        (samples[-1] * weights).sum().backward()
+        gradients.append(features.grad)
+    torch.testing.assert_close(samples[1], samples[0])
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=0)
+
+
+def test_boxes_copy_what_they_cover_alone():
+    """Two boxes of 3x4 pixels: a margin of a few pixels is copied with each, of the map of 10,000 nothing else."""
+    kept = []
+    maps = torch.randn(2, 3, 100, 100, requires_grad=True)
+    boxes = torch.tensor([[0.1, 0.1, 0.13, 0.14], [0.8, 0.5, 0.83, 0.54]])
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
+        BoxSampler(maps, boxes, torch.tensor([0, 1]))(
+            torch.rand(2, 5, 2) * 0.03 + boxes[:, None, :2]
+        )
+    assert 0 < max(tensor.numel() for tensor in kept) < 3 * 200
+
+
+def test_a_point_outside_its_box_reads_nan():
+    """Better than another cell's features."""
+    sampler = BoxSampler(
+        torch.ones(1, 2, 50, 50), torch.tensor([[0.1, 0.1, 0.2, 0.2]]), torch.tensor([0])
+    )
+    samples = sampler(torch.tensor([[[0.15, 0.15], [0.8, 0.8]]]))
+    assert samples[0, 0].tolist() == [1.0, 1.0]
+    assert samples[0, 1].isnan().all()
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_boxes_nowhere_read_nan(value):
+    boxes = torch.tensor([[value, 0.2, 0.4, 0.4], [0.5, 0.5, 0.9, value], [0.1, 0.1, 0.9, 0.9]])
+    points = torch.full((3, 1, 2), 0.5) * (boxes[:, None, 2:] - boxes[:, None, :2])
+    samples = BoxSampler(torch.ones(1, 2, 40, 40), boxes, torch.zeros(3, dtype=torch.long))(
+        points + boxes[:, None, :2]
+    )
+    assert samples[:2].isnan().all()
+    assert samples[2].tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_half_precision_maps_of_boxes(memory_format):
+    """10,000 points in one cell, as above; and maps whose layout is channels-last already."""
+    maps = torch.zeros(1, 4, 6, 6, dtype=torch.bfloat16).to(memory_format=memory_format)
+    maps.requires_grad_()
+    samples = BoxSampler(maps, torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([0]))(
+        torch.full((1, 10_000, 2), 3.5 / 6)
+    )
+    assert samples.dtype == torch.bfloat16
+    samples.sum().backward()
+    expected = torch.zeros(1, 4, 6, 6)
+    expected[:, :, 3, 3] = 10_000
+    torch.testing.assert_close(maps.grad.float(), expected, rtol=0.01, atol=0)

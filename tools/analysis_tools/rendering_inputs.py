@@ -32,6 +32,7 @@ class Case:
         compare: Measures of agreement of an output of ours with the peer's.
         floor: Given a dtype, makes what runs the GEMMs that cannot be avoided; None where that is not defined.
         peer_bytes: Estimate of the peer's peak memory in bytes, 0 where it is known to fit.
+        build_for_memory: ``build`` without what all implementations have to hold alike, where there is such a thing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     compare: Callable[[Any, Any], dict[str, float]]
     floor: Callable[[torch.dtype], Callable[[], None]] | None = None
     peer_bytes: float = 0
+    build_for_memory: Callable[[str], Callable[[], Any]] | None = None
 
 
 def shrunk_image(image: tuple[int, int], by: int) -> tuple[int, int]:
@@ -132,16 +134,24 @@ def leaf(level: Tensor) -> Tensor:
     return level.clone().requires_grad_()
 
 
-def gradients(losses: dict, inputs: Sequence[Tensor], module: nn.Module) -> dict[str, Tensor]:
+def drop_gradients(inputs: Sequence[Tensor], module: nn.Module) -> None:
+    """Let go of each gradient of inputs and parameters when it is complete: all implementations hold the same ones."""
+
+    def drop(tensor: Tensor) -> None:
+        tensor.grad = None
+
+    for tensor in (*inputs, *module.parameters()):
+        tensor.register_post_accumulate_grad_hook(drop)
+
+
+def gradients(losses: dict, inputs: Sequence[Tensor], module: nn.Module) -> dict[str, Any]:
     """Backward of the sum of the losses; what :func:`compare_training` looks at."""
     values = {name: value for name, value in losses.items() if 'loss' in name}
     for tensor in (*inputs, *module.parameters()):
         tensor.grad = None
     total = torch.stack(list(values.values())).sum()
     total.backward()
-    gradient = inputs[0].grad
-    assert gradient is not None
-    return {'loss': total.detach(), 'gradient': gradient}
+    return {'loss': total.detach(), 'gradient': inputs[0].grad}
 
 
 def compare_training(ours: dict[str, Tensor], peer: dict[str, Tensor]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from rendering_inputs import (
     VARIANTS,
     Case,
     compare_training,
+    drop_gradients,
     gemms,
     generator_of,
     gradients,
@@ -252,19 +253,28 @@ def training_instance_case(device: str, shrink: int) -> Case:
         truth.masks = BitmapMasks(masks, height, width)
         instances.append(truth)
 
-    def build(implementation: str) -> Callable[[], dict]:
+    def build(implementation: str, keep_gradients: bool = True) -> Callable[[], dict]:
         head = build_roi_head(implementation, sizes, device).train()
         x = (leaf(features),)
+        if not keep_gradients:
+            drop_gradients(x, head)
 
         def run() -> dict:
             torch.manual_seed(0)
             with precision(implementation, device):
-                results = head.mask_loss(x, samples, None, instances)
-            return gradients(results['loss_mask'], x, head)
+                # As in a training step, nothing but the losses lives on.
+                losses = head.mask_loss(x, samples, None, instances)['loss_mask']
+            return gradients(losses, x, head)
 
         return run
 
-    return Case('training-instance', build, (LOSSLESS, 'lossless-bf16'), compare_training)
+    return Case(
+        'training-instance',
+        build,
+        (LOSSLESS, 'lossless-bf16'),
+        compare_training,
+        build_for_memory=partial(build, keep_gradients=False),
+    )
 
 
 def model_instance_case(device: str, shrink: int) -> Case:

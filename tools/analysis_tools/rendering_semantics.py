@@ -22,6 +22,7 @@ from rendering_inputs import (
     PEER,
     Case,
     compare_training,
+    drop_gradients,
     gemms,
     generator_of,
     gradients,
@@ -189,7 +190,7 @@ def training_semantic_case(device: str, shrink: int) -> Case:
     fpn = Config.fromfile(path).model.decode_head.coarse_head
     fpn.norm_cfg.type = 'BN'
 
-    def build(implementation: str) -> Callable[[], dict]:
+    def build(implementation: str, keep_gradients: bool = True) -> Callable[[], dict]:
         point = _point_head(classes, peer=True)
         with DefaultScope.overwrite_default_scope('mmseg'):
             coarse = MMSEG_MODELS.build(copy.deepcopy(fpn))
@@ -211,6 +212,8 @@ def training_semantic_case(device: str, shrink: int) -> Case:
             module.coarse_head.load_state_dict(coarse.state_dict(), strict=True)
             module = module.train().to(device)
             losses = partial(module.loss, x, samples, train_cfg)
+        if not keep_gradients:
+            drop_gradients(x, module)
 
         def run() -> dict:
             torch.manual_seed(0)
@@ -220,7 +223,13 @@ def training_semantic_case(device: str, shrink: int) -> Case:
 
         return run
 
-    return Case('training-semantic', build, (LOSSLESS, 'lossless-bf16'), compare_training)
+    return Case(
+        'training-semantic',
+        build,
+        (LOSSLESS, 'lossless-bf16'),
+        compare_training,
+        build_for_memory=partial(build, keep_gradients=False),
+    )
 
 
 def model_semantic_case(device: str, shrink: int) -> Case:

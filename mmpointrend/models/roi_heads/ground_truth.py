@@ -1,22 +1,34 @@
 # Copyright (c) The mmpointrend authors.
 """Ground-truth masks in training, without a full-image copy of the mask for every positive box."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from mmcv.ops import roi_align
+from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-__all__ = ['MaskwiseCrops', 'with_maskwise_crops']
+__all__ = ['MaskwiseCrops', 'for_mask_targets']
 
 
 class MaskwiseCrops(BitmapMasks):
     """Bitmaps that are cropped one mask after the other.
 
-    mmdet's own first repeats each box's mask as floats: 0.5 GB for 128 boxes on images of 800x1216. Values are equal.
+    mmdet's own first repeats each box's mask as floats: 0.5 GB for 128 boxes on images of 800x1216. Here one mask at a
+    time is float, and of it only what its boxes cover. Values are equal.
     """
+
+    @classmethod
+    def of(cls, bitmaps: BitmapMasks) -> 'MaskwiseCrops':
+        """The same bitmaps, not copied as mmdet's constructor would."""
+        crops = cls([], bitmaps.height, bitmaps.width)
+        crops.masks = bitmaps.masks
+        return crops
 
     def crop_and_resize(
         self,
@@ -34,38 +46,64 @@ class MaskwiseCrops(BitmapMasks):
             out_shape: Height and width of the crops.
             inds: The mask of each box, integer, shape (R,).
             device: Where to compute.
-            interpolation: Passed on, mmdet's interface.
+            interpolation: Ignored, mmdet's interface.
             binarize: Whether crops are thresholded at 0.5.
 
         Returns:
             R masks of ``out_shape``.
         """
-        boxes, numbers = torch.as_tensor(bboxes).cpu().numpy(), torch.as_tensor(inds).cpu().numpy()
-        crops = np.zeros((len(boxes), *out_shape), dtype=bool if binarize else np.float32)
+        boxes = torch.as_tensor(bboxes).to(device)
+        extents = boxes.cpu().numpy()
+        numbers = torch.as_tensor(inds).cpu().numpy()
+        crops = torch.zeros(len(boxes), *out_shape, device=device)
+        # A crop keeps its place in the image, for the sums of moved coordinates are rounded in another way. What is
+        # left of the mask before is read by no box.
+        image = torch.zeros(1, 1, self.height, self.width, device=device)
         for number in np.unique(numbers):
-            own = numbers == number
-            mask = BitmapMasks(self.masks[number : number + 1], self.height, self.width)
-            first = np.zeros(own.sum(), dtype=np.int64)
-            crops[own] = mask.crop_and_resize(
-                boxes[own], out_shape, first, device, interpolation, binarize
-            ).masks
-        return BitmapMasks(crops, *out_shape)
+            own = np.flatnonzero(numbers == number)
+            place = self._pixels_of(extents[own])
+            image[0, 0][place] = torch.from_numpy(self.masks[number][place]).to(image)
+            rois = F.pad(boxes[own], (1, 0))
+            crops[own] = roi_align(image, rois, out_shape, 1.0, 0, 'avg', True)[:, 0]
+        masks = (crops >= 0.5 if binarize else crops).cpu().numpy()
+        return BitmapMasks(masks, *out_shape)
+
+    def _pixels_of(self, boxes: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns that round all boxes can be read, the neighbours of a sample among them."""
+        low = np.floor(boxes[:, :2].min(axis=0)) - 2
+        high = np.ceil(boxes[:, 2:].max(axis=0)) + 2
+        limits = (self.width, self.height)
+        columns, rows = (
+            slice(int(np.clip(start, 0, limit)), int(np.clip(stop, 0, limit)))
+            for start, stop, limit in zip(low, high, limits, strict=True)
+        )
+        return rows, columns
 
 
-def with_maskwise_crops(batch_gt_instances: Sequence[InstanceData]) -> list[InstanceData]:
-    """Ground truth whose bitmaps are :class:`MaskwiseCrops`; polygons, which are cropped one by one, stay.
+def for_mask_targets(
+    sampling_results: Sequence[SamplingResult], batch_gt_instances: Sequence[InstanceData]
+) -> tuple[list[SamplingResult], list[InstanceData]]:
+    """What mmdet's mask heads make their targets of, such that this costs little and changes nothing.
+
+    mmdet's ``mask_target_single`` clips the positives' boxes to the image *in place* on a CPU: the point branch, which
+    comes next, would see other boxes than on a GPU, and than in detectron2.
 
     Args:
+        sampling_results: Sampled boxes of each image; left as they are.
         batch_gt_instances: Ground truth of each image, with ``masks``; left as it is.
 
     Returns:
-        The same data in other containers.
+        The sampling results with boxes of their own, and the ground truth with :class:`MaskwiseCrops` for bitmaps
+        (polygons are cropped one by one anyway).
     """
+    results = [copy.copy(result) for result in sampling_results]
+    for result in results:
+        result.pos_priors = result.pos_priors.clone()
     batch = []
     for instances in batch_gt_instances:
         masks = instances.masks
         if isinstance(masks, BitmapMasks):
             instances = instances.new()
-            instances.masks = MaskwiseCrops(masks.masks, masks.height, masks.width)
+            instances.masks = MaskwiseCrops.of(masks)
         batch.append(instances)
-    return batch
+    return results, batch

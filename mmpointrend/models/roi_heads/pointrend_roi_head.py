@@ -21,13 +21,14 @@ from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
+from mmpointrend.models.roi_heads.box_features import BoxFeatures
 from mmpointrend.models.roi_heads.checks import (
     check_classes,
     check_fine_channels,
     check_mask_size,
     probe_mask_head,
 )
-from mmpointrend.models.roi_heads.ground_truth import with_maskwise_crops
+from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -193,16 +194,24 @@ class PointRendRoIHead(StandardRoIHead):
         Returns:
             mmdet's, with ``loss_mask`` and ``loss_point`` under 'loss_mask'.
         """
-        batch_gt_instances = with_maskwise_crops(batch_gt_instances)
-        mask_results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
-        coarse = mask_results['mask_preds']
         rois = bbox2roi([result.pos_priors for result in sampling_results])
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        features = BoxFeatures(x, rois, self.mask_roi_extractor)
+        on_grid = features.on_grid()
+        if self.with_shared_head:
+            on_grid = self.shared_head(on_grid)
+        coarse = self.mask_head(on_grid)
+        losses = self.mask_head.loss_and_target(
+            coarse, *for_mask_targets(sampling_results, batch_gt_instances), self.train_cfg
+        )['loss_mask']
         points = self._select_training_points(coarse, labels)
         targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
-        logits = self._point_predictor(x, rois, labels, coarse)(points)
-        mask_results['loss_mask']['loss_point'] = self.point_head.loss(logits, targets)
-        return mask_results
+        fine = features.at(points)
+        # Its copy of cells is not needed any more, at the peak of memory.
+        del features
+        logits = self.point_head(fine, sample_features(coarse, points), labels)
+        losses['loss_point'] = self.point_head.loss(logits, targets)
+        return {'mask_preds': coarse, 'mask_feats': on_grid, 'loss_mask': losses}
 
     @torch.no_grad()
     def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
