@@ -31,6 +31,7 @@ from mmpointrend.points.predictor import (
 from mmpointrend.points.sampling import (
     BoxSampler,
     bilinear_corners,
+    covered_cells,
     map_corners,
     sample_features,
     sample_labels,
@@ -75,6 +76,7 @@ __all__ = [
     'UniformSelection',
     'batches_by_resolution',
     'bilinear_corners',
+    'covered_cells',
     'grid_points',
     'logit_uncertainty',
     'map_corners',

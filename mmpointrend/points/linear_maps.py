@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpointrend.points.coordinates import map_points_to_pixels
-from mmpointrend.points.sampling import map_corners, sample_features, sample_rows
+from mmpointrend.points.sampling import covered_cells, map_corners, sample_features, sample_rows
 
 __all__ = ['LinearMap', 'linear_map', 'maps_of_regions']
 
@@ -35,7 +34,7 @@ class LinearMap(Protocol):
     """Linear layers of the samples of one map; reading and layers are separate, for layers share what was read."""
 
     def read(self, points: Tensor, regions: slice) -> tuple[Tensor, ...]:
-        """What all layers need of points (r, P, 2) of some regions, in ``[0, 1]^2`` of the map; each tensor (r, ...)."""
+        """What all layers need of points (r, P, 2) of some regions, points in ``[0, 1]^2`` of the map: (r, ...)."""
 
     def layer(self, number: int, reading: tuple[Tensor, ...], regions: slice) -> Tensor:
         """Layer ``number`` at these points, bias included: new memory, (r, P, out)."""
@@ -67,18 +66,19 @@ def linear_map(
         The layers.
     """
     tiles = None
-    num_cells = len(maps) * maps.shape[2] * maps.shape[3]
-    # Only the CPU asks which cells are needed: the answer has to be on the host, which a GPU, or a compiled graph, would
-    # have to stop for. (30 boxes in an image of 1024 x 2048: 131,072 -> 50,000 cells.)
+    height, width = maps.shape[2:]
+    num_cells = len(maps) * height * width
+    # Only the CPU asks which cells are needed: the answer has to be on the host, for which a GPU, or a compiled graph,
+    # would have to stop. (30 boxes in an image of 1024 x 2048: 131,072 -> 50,000 cells.)
     asks = maps.device.type == 'cpu' and not torch.compiler.is_compiling()
-    if asks and extents is not None and map_index is not None:
-        tiles = _touched_tiles(extents, map_index, maps.shape, align_corners)
-    if tiles is not None:
-        touched = int(tiles.sum()) * _TILE
-        if touched > (1 - _UNTOUCHED) * num_cells:
-            tiles = None
+    if asks and extents is not None and map_index is not None and height * width % _TILE == 0:
+        covered = covered_cells(extents, map_index, len(maps), height, width, align_corners)
+        tiles = covered.view(-1, _TILE).any(dim=1)
+        num_covered = int(tiles.sum()) * _TILE
+        if num_covered <= (1 - _UNTOUCHED) * num_cells:
+            num_cells = num_covered
         else:
-            num_cells = touched
+            tiles = None
     if num_cells <= _CELLS_A_POINT * num_points:
         return _ProjectedMap(maps, weights, biases, map_index, align_corners, tiles)
     return _SampledMap(maps, weights, biases, map_index, align_corners)
@@ -180,13 +180,13 @@ def maps_of_regions(
     return (maps[regions], None) if map_index is None else (maps, map_index[regions])
 
 
-# Cells that are copied and projected together: their copies stay in the cache (60,800 cells of 256 channels from float32
-# to bfloat16: 62 -> 21 ms).
+# Cells that are copied and projected together: their copies stay in the cache (60,800 cells of 256 channels, float32 to
+# bfloat16: 62 -> 21 ms).
 _CELLS_IN_CACHE = 4096
 
 
 def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | None) -> Tensor:
-    """Rows (cells, out) of the maps' cells, or of those in some tiles, and a row for the bias of each map after them."""
+    """Rows (cells, out) of the maps' cells, or of those in some tiles; after them a row for the bias of each map."""
     if weight.ndim == 3 or (tiles is None and maps.dtype == weight.dtype):
         rows = (maps.flatten(2).to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:
@@ -212,35 +212,3 @@ def _parts(maps: Tensor, tiles: Tensor | None) -> Iterator[Tensor]:
         kept = tiles.view(len(maps), -1)[number].nonzero().squeeze(1)
         for part in kept.split(_CELLS_IN_CACHE // _TILE):
             yield in_tiles.index_select(1, part).flatten(1)
-
-
-def _touched_tiles(
-    extents: Tensor, map_index: Tensor, shape: torch.Size, align_corners: bool
-) -> Tensor | None:
-    """Which tiles the samples of regions read, bool, shape (M * H * W / 16,); None where maps are no whole tiles."""
-    num_maps, _, height, width = shape
-    if height * width % _TILE:
-        return None
-    # A sample reads the cells on both sides, and rounding may move it by one.
-    low, high = map_points_to_pixels(
-        extents.unflatten(1, (2, 2)), height, width, align_corners
-    ).unbind(1)
-    low, high = low.nan_to_num(), high.nan_to_num()
-    size = extents.new_tensor([width, height])
-    left, top = (low.floor() - 1).clamp(min=0).minimum(size).long().unbind(1)
-    right, bottom = (high.floor() + 3).clamp(min=0).minimum(size).long().unbind(1)
-    # Plus and minus one at the corners of each box: their sums over all cells before count the boxes over a cell.
-    edges = torch.zeros(num_maps, height + 1, width + 1, dtype=torch.int32, device=extents.device)
-    one = edges.new_ones(len(extents))
-    for rows, columns, sign in (
-        (top, left, 1),
-        (top, right, -1),
-        (bottom, left, -1),
-        (bottom, right, 1),
-    ):
-        edges.index_put_((map_index, rows, columns), sign * one, accumulate=True)
-    touched = edges.cumsum(1).cumsum(2)[:, :-1, :-1] > 0
-    tiles = touched.reshape(-1, _TILE).any(dim=1)
-    # Corners of weight 0 need a row too, where no region lies on the map.
-    tiles[:1] = True
-    return tiles

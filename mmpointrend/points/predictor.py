@@ -1,9 +1,9 @@
 # Copyright (c) The mmpointrend authors.
 """Logits at points of given maps: the point head with its point features (paper, section 3.3).
 
-Rendering reads the same maps at many points, so :class:`ProjectingPredictor` applies the first layer to the feature maps
-and the coarse part of *every* layer to the coarse map, once (:mod:`mmpointrend.points.linear_maps`); what is left per
-point are the hidden layers.
+Rendering reads the same maps at many points, so :class:`ProjectingPredictor` applies the first layer to the feature
+maps and the coarse part of *every* layer to the coarse map, once (:mod:`mmpointrend.points.linear_maps`); what is left
+per point are the hidden layers.
 
 R regions, M maps, P points, C channels of the fine-grained features, K channels of the coarse prediction, k outputs.
 """

@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Features of a training step's boxes against mmdet's RoI extractors and against samples of the whole maps."""
+"""Features of boxes against mmdet's RoI extractors and against samples of the whole maps."""
 
 import pytest
 import torch
@@ -32,6 +32,7 @@ def gradients(features, x):
     return torch.autograd.grad((features * weights).sum(), x, allow_unused=True)
 
 
+@pytest.mark.parametrize('with_gradients', [True, False], ids=['training', 'rendering'])
 @pytest.mark.parametrize('counts', [(5, 4), (0, 3), (3, 0)])
 @pytest.mark.parametrize(
     'options',
@@ -46,7 +47,7 @@ def gradients(features, x):
     ],
     ids=['one level', 'hypercolumn', 'sum', '7x7', 'not aligned', 'RoIAlign', 'one level a box'],
 )
-def test_the_grid_is_that_of_mmdet(options, counts):
+def test_the_grid_is_that_of_mmdet(options, counts, with_gradients):
     if options.get('aggregation', '') is None:
         config = roi_head_config(levels=(4, 8)).mask_roi_extractor
         config.pop('aggregation')
@@ -58,7 +59,7 @@ def test_the_grid_is_that_of_mmdet(options, counts):
     x, rois = feature_levels(), rois_of(counts)
     levels = x[: extractor.num_inputs]
     expected = extractor(levels, rois)
-    actual = BoxFeatures(x, rois, extractor).on_grid()
+    actual = BoxFeatures(x, rois, extractor, with_gradients).on_grid()
     torch.testing.assert_close(actual, expected, atol=2e-5, rtol=0)
     for mine, theirs in zip(gradients(actual, levels), gradients(expected, levels), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-4, rtol=0)
@@ -69,7 +70,7 @@ def test_points_and_grid_share_their_gradients(strides):
     x, rois = feature_levels()[: len(strides)], rois_of((4, 3))
     extractor = build_extractor(strides)
     points = torch.rand(7, 30, 2, generator=torch.Generator().manual_seed(7))
-    features = BoxFeatures(x, rois, extractor)
+    features = BoxFeatures(x, rois, extractor, with_gradients=True)
     grid, at_points = features.on_grid(), features.at(points)
     in_image = points * (rois[:, None, 3:] - rois[:, None, 1:3]) + rois[:, None, 1:3]
     # Each level covers 128 x 96 pixels.

@@ -196,11 +196,8 @@ class PointRendRoIHead(StandardRoIHead):
         """
         rois = bbox2roi([result.pos_priors for result in sampling_results])
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
-        features = BoxFeatures(x, rois, self.mask_roi_extractor)
-        on_grid = features.on_grid()
-        if self.with_shared_head:
-            on_grid = self.shared_head(on_grid)
-        coarse = self.mask_head(on_grid)
+        features = BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients=True)
+        on_grid, coarse = self._coarse_logits(features)
         losses = self.mask_head.loss_and_target(
             coarse, *for_mask_targets(sampling_results, batch_gt_instances), self.train_cfg
         )['loss_mask']
@@ -212,6 +209,19 @@ class PointRendRoIHead(StandardRoIHead):
         logits = self.point_head(fine, sample_features(coarse, points), labels)
         losses['loss_point'] = self.point_head.loss(logits, targets)
         return {'mask_preds': coarse, 'mask_feats': on_grid, 'loss_mask': losses}
+
+    def _coarse_logits(self, features: BoxFeatures) -> tuple[Tensor, Tensor]:
+        """What the coarse head sees of the RoIs, (R, C, h, w), and its logits."""
+        on_grid = features.on_grid()
+        if self.with_shared_head:
+            on_grid = self.shared_head(on_grid)
+        return on_grid, self.mask_head(on_grid)
+
+    def _mask_forward(self, x: tuple[Tensor, ...], rois: Tensor, **kwargs: Any) -> dict:
+        """mmdet's, on our samples; ``mask_preds`` are the coarse logits."""
+        features = BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients=False)
+        mask_feats, mask_preds = self._coarse_logits(features)
+        return {'mask_preds': mask_preds, 'mask_feats': mask_feats}
 
     @torch.no_grad()
     def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
