@@ -178,6 +178,7 @@ class CocoBoundaryMetric(CocoMetric):
                 name = f'{metric}_{category["name"]}_precision'
                 figures[name] = float(values.mean()) if values.size else float('nan')
         MMLogger.get_current_instance().info(
-            f'{metric} AP: ' + ', '.join(f'{name} {value:.4f}' for name, value in figures.items())
+            f'{self.prefix} {metric} AP: '
+            + ', '.join(f'{name} {value:.4f}' for name, value in figures.items())
         )
         return figures
