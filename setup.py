@@ -87,6 +87,7 @@ setup(
     install_requires=[*neighbours.values(), *read_requirements('runtime')],
     extras_require={
         'mim': [mmcv],
+        'cityscapes': read_requirements('cityscapes'),
         'tests': read_requirements('tests'),
         'lint': read_requirements('lint'),
     },

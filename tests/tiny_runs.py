@@ -238,6 +238,14 @@ def run_tool(tool: str, *arguments: object) -> None:
             stop_workers()
 
 
+def run_converter(name: str, *arguments: object) -> None:
+    """``python tools/dataset_converters/<name>.py arguments`` in this process."""
+    script = Path(__file__).parents[1] / 'tools' / 'dataset_converters' / f'{name}.py'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [str(script), *map(str, arguments)])
+        runpy.run_path(str(script), run_name='__main__')
+
+
 def stop_workers() -> None:
     """End the data loading of finished runs; left to the garbage collector each worker costs 5 s."""
     for item in gc.get_objects():

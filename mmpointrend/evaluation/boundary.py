@@ -62,6 +62,30 @@ def mask_boundary(mask: np.ndarray, width: int, void: np.ndarray | None = None) 
     return boundary
 
 
+def distance_to_label_change(labels: np.ndarray, void: np.ndarray) -> np.ndarray:
+    """How far each pixel lies from the edges between two labels.
+
+    Pixels on both sides of an edge have distance 1: those within r are the trimap of width r on
+    each side. Edges between a label and void, and the image's rim, are no edges.
+
+    Args:
+        labels: (H, W) int, the label of each pixel.
+        void: (H, W) bool.
+
+    Returns:
+        (H, W) float32, Chebyshev distance in pixels; infinite where there is no edge at all.
+    """
+    limits = np.iinfo(np.int32)
+    square = np.ones((3, 3), np.uint8)
+    # float64 holds every int32. OpenCV leaves out what is outside of the image.
+    highest = cv2.dilate(np.where(void, limits.min, labels).astype(np.float64), square)
+    lowest = cv2.erode(np.where(void, limits.max, labels).astype(np.float64), square)
+    edge = (highest != lowest) & ~void
+    if not edge.any():
+        return np.full(labels.shape, np.inf, np.float32)
+    return cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_C, 3) + 1
+
+
 def intersection_and_union(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     """Counts the pixels in both and in any of two (H, W) bool masks."""
     return int(np.count_nonzero(first & second)), int(np.count_nonzero(first | second))

@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmdet.evaluation.metrics import coco_metric
 from pycocotools import mask as mask_api
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import CocoBoundaryMetric
 from mmpointrend.evaluation.coco_boundary_metric import evaluate_coco
+from mmpointrend.registry import METRICS
 
 SIDE = 200  # diagonal 282.8: the boundary is 6 pixels wide
 
@@ -88,18 +90,101 @@ def test_original_boundary_ap(shared_dir):
     assert wider[0] == masks[0]  # a boundary as wide as the masks is the masks
 
 
-def test_mask_ap_of_cocoapi(shared_dir):
-    folder = shared_dir / 'fixtures' / 'cocoapi'
-    truth = folder / 'instances_val2014_100.json'
+def cocoapi_samples(folder) -> tuple[list[dict], tuple[str, ...]]:
+    """The cocoapi fixture's results as mmdet's models give them, and the classes."""
+    truth = json.loads((folder / 'instances_val2014_100.json').read_text())
     found = json.loads((folder / 'instances_val2014_fakesegm100_results.json').read_text())
-    stats = evaluate_coco(json.loads(truth.read_text()), found, 'segm').stats
-    assert stats[0] == pytest.approx(0.31954527585764, abs=1e-12)
+    labels = {category['id']: i for i, category in enumerate(truth['categories'])}
+    samples = []
+    for image in truth['images']:
+        records = [record for record in found if record['image_id'] == image['id']]
+        instances = {
+            # Boxes are of no account for masks: those of these records are none.
+            'bboxes': torch.zeros(len(records), 4),
+            'scores': torch.tensor([record['score'] for record in records], dtype=torch.float64),
+            'labels': torch.tensor([labels[record['category_id']] for record in records]),
+            'masks': [record['segmentation'] for record in records],
+        }
+        samples.append(
+            {
+                'img_id': image['id'],
+                'ori_shape': (image['height'], image['width']),
+                'pred_instances': instances,
+            }
+        )
+    return samples, tuple(category['name'] for category in truth['categories'])
 
 
-@pytest.mark.parametrize('shift', [0, 1, 2, 3])
-def test_ap_of_a_shifted_square_is_the_share_of_thresholds_it_reaches(tmp_path, shift):
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster-coco-eval'])
+def test_mask_ap_of_cocoapi_by_either_backend(backend, shared_dir, monkeypatch):
+    evaluators = []
+
+    class Watched(coco_metric.COCOeval):
+        """pycocotools' evaluation, whose figures mmdet rounds."""
+
+        def summarize(self):
+            super().summarize()
+            evaluators.append(self)
+
+    monkeypatch.setattr(coco_metric, 'COCOeval', Watched)
+    folder = shared_dir / 'fixtures' / 'cocoapi'
+    samples, classes = cocoapi_samples(folder)
+    metric = METRICS.build(
+        dict(
+            type='mmpointrend.CocoBoundaryMetric',
+            ann_file=str(folder / 'instances_val2014_100.json'),
+            metric='segm',
+            backend=backend,
+        )
+    )
+    metric.dataset_meta = {'classes': classes}
+    metric.process({}, samples)
+    figures = metric.evaluate(len(samples))
+    exact = 0.31954527585764
+    if backend == 'pycocotools':
+        assert evaluators[0].stats[0] == pytest.approx(exact, abs=1e-12)
+        assert figures['coco/segm_mAP'] == round(exact, 3)
+    else:
+        assert not evaluators
+        assert figures['coco/segm_mAP'] == pytest.approx(exact, abs=1e-12)
+
+
+def test_backends_agree_on_boxes_masks_and_sizes(tmp_path):
+    squares = [square(5, 5, 20), square(40, 40, 60), square(90, 90, 100)]
+    truth = write_truth(tmp_path / 'truth.json', squares)
+    content = json.loads((tmp_path / 'truth.json').read_text())
+    for record in content['annotations']:
+        record['bbox'] = mask_api.toBbox(record['segmentation']).tolist()
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    found = sample([square(7, 5, 20), square(42, 44, 60), square(90, 90, 100), square(0, 0, 50)])
+    found['pred_instances']['bboxes'] = torch.tensor(
+        [[7, 5, 27, 25], [42, 44, 102, 104], [90, 90, 190, 190], [0, 0, 50, 50]]
+    ).float()
+    figures = []
+    for backend in ('pycocotools', 'faster-coco-eval'):
+        metric = CocoBoundaryMetric(ann_file=truth, backend=backend)
+        metric.dataset_meta = {'classes': ('square',)}
+        metric.process({}, [found])
+        figures.append({name: round(value, 3) for name, value in metric.evaluate(1).items()})
+    assert figures[0] == figures[1]
+    assert len(figures[0]) == 18 and 0 < figures[0]['coco/bbox_mAP_s'] < 1
+
+
+def test_backend_and_items_that_it_lacks_are_refused(tmp_path):
     truth = write_truth(tmp_path / 'truth.json', [square(50, 60, 80)])
-    figures = evaluate(truth, [square(50 + shift, 60, 80)])
+    with pytest.raises(ConfigError, match=r"backend must be one of .*, but got 'cocoapi'"):
+        CocoBoundaryMetric(ann_file=truth, backend='cocoapi')
+    with pytest.raises(ConfigError, match=r'it has no AR@1000\.'):
+        CocoBoundaryMetric(
+            ann_file=truth, backend='faster-coco-eval', metric_items=['mAP', 'AR@1000']
+        )
+
+
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster-coco-eval'])
+@pytest.mark.parametrize('shift', [0, 1, 2, 3])
+def test_ap_of_a_shifted_square_is_the_share_of_thresholds_it_reaches(tmp_path, shift, backend):
+    truth = write_truth(tmp_path / 'truth.json', [square(50, 60, 80)])
+    figures = evaluate(truth, [square(50 + shift, 60, 80)], backend=backend)
     ring = 80**2 - 68**2
     # The rings share two full sides less the shift, and 6 - shift columns of each upright side.
     common = 2 * 6 * (80 - shift) + 2 * max(0, 6 - shift) * 68
@@ -134,6 +219,8 @@ def test_crowds_are_neither_found_nor_missed(tmp_path):
 def test_no_detection_at_all_is_zero(tmp_path):
     truth = write_truth(tmp_path / 'truth.json', [square(50, 60, 80)])
     assert evaluate(truth, [])['coco/boundary_mAP'] == 0
+    faster = evaluate(truth, [], backend='faster-coco-eval')
+    assert faster['coco/boundary_mAP'] == faster['coco/segm_mAP'] == 0
 
 
 def test_predictions_without_masks_are_refused(tmp_path):

@@ -41,7 +41,8 @@ def imported_modules(*folders: str) -> set[str]:
 def test_every_import_is_declared() -> None:
     # A tool in several files imports the others from its own folder.
     beside = {path.stem for path in (REPO / 'tools').rglob('*.py')}
-    declared = {canonicalize_name(requirement.name) for requirement in read('runtime')}
+    needed = [*read('runtime'), *read('cityscapes')]
+    declared = {canonicalize_name(requirement.name) for requirement in needed}
     declared |= set(NEIGHBOURS) | CARRIED
     used = {
         canonicalize_name(DISTRIBUTIONS.get(module, module))
@@ -57,7 +58,8 @@ def test_lock_satisfies_every_range() -> None:
     script = (REPO / 'requirements' / 'setup_venv.sh').read_text()
     lock['mmcv'] = script.partition('mmcv_version=')[2].split()[0]
     wanted = [Requirement(name + accepted) for name, accepted in NEIGHBOURS.items()]
-    for requirement in [*wanted, *read('runtime'), *read('tests'), *read('lint')]:
+    files = ('runtime', 'cityscapes', 'tests', 'lint')
+    for requirement in [*wanted, *(entry for name in files for entry in read(name))]:
         assert requirement.specifier.contains(lock[canonicalize_name(requirement.name)]), (
             requirement
         )
