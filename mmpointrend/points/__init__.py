@@ -14,6 +14,7 @@ from mmpointrend.points.coordinates import (
     regular_grid,
     roi_points_to_image,
 )
+from mmpointrend.points.memory import empty, zeros
 from mmpointrend.points.mlp import PointMLP
 from mmpointrend.points.output_grid import (
     OutputGrid,
@@ -77,6 +78,7 @@ __all__ = [
     'batches_by_resolution',
     'bilinear_corners',
     'covered_cells',
+    'empty',
     'grid_points',
     'logit_uncertainty',
     'map_corners',
@@ -94,4 +96,5 @@ __all__ = [
     'steps_to_reach',
     'subdivide',
     'subdivide_onto',
+    'zeros',
 ]

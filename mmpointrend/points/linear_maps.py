@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmpointrend.points.memory import empty
 from mmpointrend.points.sampling import covered_cells, map_corners, sample_features, sample_rows
 
 __all__ = ['LinearMap', 'linear_map', 'maps_of_regions']
@@ -187,15 +188,18 @@ _CELLS_IN_CACHE = 4096
 
 def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | None) -> Tensor:
     """Rows (cells, out) of the maps' cells, or of those in some tiles; after them a row for the bias of each map."""
-    if weight.ndim == 3 or (tiles is None and maps.dtype == weight.dtype):
-        rows = (maps.flatten(2).to(weight.dtype).mT @ weight.mT).flatten(0, 1)
+    needs_gradient = torch.is_grad_enabled() and (weight.requires_grad or maps.requires_grad)
+    is_small = tiles is None and maps.shape[2:].numel() <= _CELLS_IN_CACHE
+    if needs_gradient or is_small:
+        cells = maps.flatten(2) if tiles is None else torch.cat([*_parts(maps, tiles)], dim=1)[None]
+        rows = (cells.to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:
         num_cells = maps[:, 0].numel() if tiles is None else int(tiles.sum()) * _TILE
-        rows = weight.new_empty(num_cells, len(weight))
+        rows = empty((num_cells, len(weight)), weight.dtype, weight.device)
         begin = 0
         for cells in _parts(maps, tiles):
             end = begin + cells.shape[1]
-            rows[begin:end] = cells.to(weight.dtype).T @ weight.T
+            torch.mm(cells.to(weight.dtype).T, weight.T, out=rows[begin:end])
             begin = end
     if bias is None:
         return rows

@@ -91,7 +91,7 @@ def test_points_and_grid_share_their_gradients(strides):
 def test_without_boxes_the_levels_stay_in_the_graph():
     """mmdet's extractor gives a constant, and levels that nothing else reads are an error under DDP."""
     x = feature_levels()[:1]
-    features = BoxFeatures(x, torch.zeros(0, 5), build_extractor())
+    features = BoxFeatures(x, torch.zeros(0, 5), build_extractor(), with_gradients=True)
     grid, at_points = features.on_grid(), features.at(torch.zeros(0, 9, 2))
     assert grid.shape == (0, 16, 14, 14)
     assert at_points.shape == (0, 9, 16)

@@ -9,7 +9,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
@@ -44,6 +43,7 @@ from mmpointrend.points import (
     sample_masks,
     subdivide,
     subdivide_onto,
+    zeros,
 )
 from mmpointrend.registry import MODELS
 
@@ -420,12 +420,7 @@ class PointRendRoIHead(StandardRoIHead):
     def _no_masks(self, number: int, height: int, width: int, device: torch.device) -> Tensor:
         """Empty masks (number, height, width) as ``test_cfg.mask_thr_binary`` wants them."""
         dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
-        if device.type == 'cpu':
-            # NumPy asks the system for memory that is zero already, and most of it is never written to: 100 masks of
-            # 800 x 1216 take 37 ms less, and only as much memory as there is in their boxes.
-            zeros = np.zeros((number, height, width), dtype=np.uint8)
-            return torch.from_numpy(zeros).view(dtype)
-        return torch.zeros(number, height, width, dtype=dtype, device=device)
+        return zeros((number, height, width), dtype, device)
 
     def _paste(self, logits: Tensor, bboxes: Tensor, meta: dict, rescale: bool) -> Tensor:
         """Masks (R, height, width) of an image from logits (R, 1, H, W) of its boxes, by mmdet's mask head."""
