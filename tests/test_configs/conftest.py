@@ -2,12 +2,10 @@
 """The reference configs, each read once."""
 
 import functools
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+from resolved_configs import CONFIGS
 
 
 @functools.cache

@@ -3,8 +3,8 @@
 
 import pytest
 import torch
+from resolved_configs import CONFIGS
 from shrunken_models import HEIGHT, WIDTH, batch, build
-from test_configs.conftest import CONFIGS
 
 NAMES = sorted(
     path.stem

@@ -1,11 +1,11 @@
-# Cityscapes instances: short side one of 800, 832, ..., 1024 in training, 1024 in testing. mmdet's converter writes the
-# masks as run lengths, not as polygons, so they are resized as bitmaps.
+# Cityscapes instances: short side one of 800, 832, ..., 1024 in training, 1024 in testing. Polygons, which
+# tools/dataset_converters/cityscapes_to_coco.py writes, are rasterised after resizing, as detectron2 does.
 _base_ = 'mmdet::_base_/datasets/cityscapes_instance.py'
 
 data_root = 'data/cityscapes/'
 train_pipeline = [
     dict(type='LoadImageFromFile', _scope_='mmdet', backend_args={{_base_.backend_args}}),
-    dict(type='LoadAnnotations', _scope_='mmdet', with_bbox=True, with_mask=True),
+    dict(type='LoadAnnotations', _scope_='mmdet', with_bbox=True, with_mask=True, poly2mask=False),
     dict(
         type='RandomChoiceResize',
         _scope_='mmdet',
@@ -30,13 +30,12 @@ train_dataloader = dict(
         backend_args={{_base_.backend_args}},
     ),
 )
-# The figure of the paper is CityScapesMetric's; COCO's rules come near, and add Boundary AP.
+# The paper's figure is Cityscapes' own AP; COCO's rules add Boundary AP.
 val_evaluator = [
     dict(
-        type='CityScapesMetric',
+        type='mmpointrend.CityscapesMetric',
         _scope_='mmdet',
         seg_prefix=data_root + 'gtFine/val',
-        outfile_prefix='work_dirs/cityscapes_metric/instance',
         backend_args={{_base_.backend_args}},
     ),
     dict(
