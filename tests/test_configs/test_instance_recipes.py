@@ -2,7 +2,7 @@
 """What the instance configs resolve to, against the paper's and detectron2's numbers written out."""
 
 import pytest
-from resolved_configs import differences, images_per_iteration, pipeline, plain
+from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
 
 COCO_1X = {'lr': 0.02, 'images': 16, 'iterations': 90000, 'drops': [60000, 80000]}
 COCO_3X = {'lr': 0.02, 'images': 16, 'iterations': 270000, 'drops': [210000, 250000]}
@@ -40,6 +40,11 @@ def cfg(read, name):
 def num_classes_by(name):
     """Classes of the dataset that a config's name ends in."""
     return {'coco': 80, 'cityscapes': 8, 'lvis-v1': 1203}[name.rpartition('_')[2]]
+
+
+def test_every_config_is_listed():
+    names = {path.stem for path in (CONFIGS / 'instance').glob('*.py')}
+    assert {name for name in names if not name.startswith('implicit-')} == set(SCHEDULES)
 
 
 def test_schedule(cfg, name):

@@ -49,3 +49,25 @@ def test_trains_and_predicts(read, name):
             assert result.pred_instances.masks.shape == (3, HEIGHT, WIDTH)
         else:
             assert result.seg_logits.data.shape == (num_classes, HEIGHT, WIDTH)
+
+
+def test_whole_images_of_different_sizes(read):
+    cfg = read('pointrend_fpn_r50-caffe_8xb2-90k_coco-stuff')
+    model = build(cfg)
+    data = batch(cfg, 54)
+    height, width = 50, 70
+    data['inputs'][1] = data['inputs'][1][:, :height, :width]
+    sample = data['data_samples'][1]
+    sample.gt_sem_seg = sample.gt_sem_seg[:height, :width]
+    loss, _ = model.parse_losses(model(**model.data_preprocessor(data, training=True), mode='loss'))
+    assert loss.isfinite()
+
+    model.eval()
+    small = {key: values[1:] for key, values in batch(cfg, 54).items()}
+    small['inputs'][0] = small['inputs'][0][:, :height, :width]
+    small['data_samples'][0].set_metainfo(
+        {'ori_shape': (height, width), 'img_shape': (height, width)}
+    )
+    with torch.no_grad():
+        (result,) = model(**model.data_preprocessor(small, training=False), mode='predict')
+    assert result.pred_sem_seg.data.shape == (1, height, width)

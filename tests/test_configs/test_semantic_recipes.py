@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from resolved_configs import differences, images_per_iteration, pipeline, plain
+from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
 from shrunken_models import build
 
 DEEPLAB = 'deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768'
@@ -34,6 +34,11 @@ SCHEDULES = {
     f'pointrend_{FPN_P3}': STEP_65K,
     STUFF: (0.02, 16, 90000, [60000, 80000]),
 }
+
+
+def test_every_config_is_listed():
+    names = {path.stem for path in (CONFIGS / 'semantic').glob('*.py')}
+    assert names == {*SCHEDULES, *MMSEG}
 
 
 @pytest.mark.parametrize('name', SCHEDULES)

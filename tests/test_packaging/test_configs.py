@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from mim.commands.search import convert2df
 from mmengine.config import Config
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS, DefaultScope
+from modelindex.load_model_index import load
 from shrunken_models import shrunken
 
 import mmpointrend  # noqa: F401  (makes `mmpointrend::` known)
@@ -73,6 +75,14 @@ def test_metafiles_belong_to_their_folder() -> None:
             assert model['In Collection'] in collections
         for collection in collections.values():
             assert (REPO / collection['README']).is_file()
+
+
+def test_mim_search_takes_the_index() -> None:
+    """mim turns metadata into a table, and fails on lists of anything but text."""
+    found = convert2df(load(str(REPO / 'model-index.yml')))
+    figures = found.loc['pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco']
+    assert (figures['coco/mask_ap'], figures['coco/mask_ap*']) == (36.3, 39.7)
+    assert found.loc['deeplabv3_r103-d8_8xb2-90k_cityscapes-768x768', 'cityscapes/miou'] == 77.8
 
 
 def test_published_figures_have_a_source_and_a_tolerance() -> None:
