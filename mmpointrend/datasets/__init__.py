@@ -2,6 +2,12 @@
 """Data sets that mmdet and mmseg do not have."""
 
 from mmpointrend.datasets.camvid import CamVidDataset
+from mmpointrend.datasets.coco_stuff import CocoPanopticStuffDataset
 from mmpointrend.datasets.shapes import ShapesInstanceDataset, ShapesSemanticDataset
 
-__all__ = ['CamVidDataset', 'ShapesInstanceDataset', 'ShapesSemanticDataset']
+__all__ = [
+    'CamVidDataset',
+    'CocoPanopticStuffDataset',
+    'ShapesInstanceDataset',
+    'ShapesSemanticDataset',
+]

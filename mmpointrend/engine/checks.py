@@ -150,9 +150,10 @@ def _complaint_about_json(path: Path) -> str | None:
 
 
 def check_dataset(dataset: Any) -> None:
-    """Refuse a COCO dataset whose annotation file lacks some of its classes.
+    """Refuse a COCO dataset whose annotation file lacks some of its classes, or its masks.
 
-    mmdet numbers the categories that are there, so that the labels of all that follow would shift.
+    mmdet numbers the categories that are there, so that the labels of all that follow would shift;
+    and where ``poly2mask=False`` keeps polygons, it ignores instances that are none.
 
     Args:
         dataset: A built dataset, other kinds pass.
@@ -161,6 +162,12 @@ def check_dataset(dataset: Any) -> None:
         InputError: The message names the annotation file.
     """
     for leaf in leaves(dataset):
+        if _first_mask_is_dropped(leaf):
+            raise InputError(
+                f'{type(leaf).__name__}: the masks of the annotation file {leaf.ann_file} are run '
+                'lengths, which poly2mask=False in the pipeline drops; write polygons (for '
+                'Cityscapes: tools/dataset_converters/cityscapes_to_coco.py) or set poly2mask=True.'
+            )
         classes = (getattr(leaf, 'metainfo', None) or {}).get('classes')
         categories = getattr(leaf, 'cat_ids', None)
         if classes and categories is not None and len(categories) != len(classes):
@@ -169,6 +176,18 @@ def check_dataset(dataset: Any) -> None:
                 f'{len(categories)} of the {len(classes)} classes {_some(classes)}; set '
                 'metainfo=dict(classes=...) to the names that it has.'
             )
+
+
+def _first_mask_is_dropped(dataset: Any) -> bool:
+    """Whether the pipeline keeps polygons and the first mask that counts is none."""
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or []
+    if all(getattr(step, 'poly2mask', True) for step in steps):
+        return False
+    for index in range(len(dataset)):
+        for instance in dataset.get_data_info(index).get('instances', []):
+            if not instance['ignore_flag']:
+                return not isinstance(instance.get('mask'), list)
+    return False
 
 
 def _some(names: Any) -> str:

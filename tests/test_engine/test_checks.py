@@ -161,6 +161,27 @@ class TestFiles:
             loader.dataset.pipeline.transforms[0]({})
 
 
+@pytest.mark.parametrize('form', ['polygon', 'polygons kept', 'run lengths', 'run lengths kept'])
+def test_run_lengths_where_polygons_are_kept(data, tmp_path, form):
+    """mmdet would ignore every instance, and train on nothing."""
+    path = data / 'annotations.json'
+    if form.startswith('run lengths'):
+        content = json.loads(path.read_text())
+        for annotation in content['annotations']:
+            annotation['segmentation'] = dict(size=[64, 64], counts=[0, 64 * 64])
+        path.write_text(json.dumps(content))
+    pipeline = loader_config('instance', data, tmp_path).dataset.pipeline
+    pipeline[1].poly2mask = not form.endswith('kept')
+    if form == 'run lengths kept':
+        with pytest.raises(
+            InputError, match=r'the masks of .*/annotations\.json are run lengths.*poly2mask=True'
+        ):
+            build('instance', data, tmp_path, pipeline=pipeline)
+    else:
+        batch = next(iter(build('instance', data, tmp_path, pipeline=pipeline)))
+        assert all(len(sample.gt_instances) == 2 for sample in batch['data_samples'])
+
+
 class Heads(nn.Module):
     """A model with heads of given class counts."""
 

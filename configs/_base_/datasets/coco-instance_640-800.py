@@ -8,7 +8,7 @@ train_pipeline = [
     dict(
         type='RandomChoiceResize',
         _scope_='mmdet',
-        scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],
+        scales=[(1333, side) for side in range(640, 801, 32)],
         keep_ratio=True,
     ),
     dict(type='RandomFlip', _scope_='mmdet', prob=0.5),

@@ -1,13 +1,7 @@
 # Mask R-CNN R50-FPN with PointRend's mask branch, as detectron2 sets it up (paper, section 4 and App. A).
-_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
+_base_ = 'mask-rcnn_r50-caffe_fpn.py'
 
 model = dict(
-    data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
-    backbone=dict(
-        norm_cfg=dict(requires_grad=False),
-        style='caffe',
-        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe'),
-    ),
     roi_head=dict(
         type='mmpointrend.PointRendRoIHead',
         # The coarse head sees P2 on a regular 14x14 grid; the point head reads P2 as well.
@@ -40,7 +34,6 @@ model = dict(
     ),
     train_cfg=dict(
         rcnn=dict(
-            assigner=dict(match_low_quality=False),
             mask_size=7,
             num_points=14 * 14,
             oversample_ratio=3,

@@ -1,0 +1,66 @@
+# Copyright (c) The mmpointrend authors.
+"""What each ablation changes of PointRend R50 1x, and that it changes nothing else."""
+
+import pytest
+from resolved_configs import CONFIGS, differences, plain
+
+PARENT = 'pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco'
+STEPS = 'model.test_cfg.rcnn.subdivision_steps'
+POINTS = 'model.test_cfg.rcnn.subdivision_num_points'
+TRAIN = 'model.train_cfg.rcnn'
+HEAD = 'model.roi_head'
+
+CHANGES = {
+    # Table 3: 7 doubled so many times; points a step.
+    'output-28': {STEPS: 2},
+    'output-56': {STEPS: 3},
+    'output-112': {STEPS: 4},
+    'output-224': {},
+    'n-14x14': {POINTS: 196},
+    'n-28x28': {},
+    'n-56x56': {POINTS: 3136},
+    'n-112x112': {POINTS: 12544},
+    # Table 4: k and beta.
+    '49-points-regular': {
+        f'{TRAIN}.num_points': 49,
+        f'{TRAIN}.point_selection': {'type': 'mmpointrend.RegularGridSelection'},
+    },
+    '49-points-uniform': {
+        f'{TRAIN}.num_points': 49,
+        f'{TRAIN}.oversample_ratio': 1,
+        f'{TRAIN}.importance_sample_ratio': 0.0,
+    },
+    '49-points-mildly-biased': {f'{TRAIN}.num_points': 49},
+    '49-points-heavily-biased': {
+        f'{TRAIN}.num_points': 49,
+        f'{TRAIN}.oversample_ratio': 10,
+        f'{TRAIN}.importance_sample_ratio': 1.0,
+    },
+    # The point head.
+    'mlp-1x256': {f'{HEAD}.point_head.num_fcs': 1},
+    'mlp-2x256': {f'{HEAD}.point_head.num_fcs': 2},
+    'mlp-4x256': {f'{HEAD}.point_head.num_fcs': 4},
+    'mlp-3x128': {f'{HEAD}.point_head.fc_channels': 128},
+    'mlp-3x512': {f'{HEAD}.point_head.fc_channels': 512},
+    'class-agnostic': {
+        f'{HEAD}.mask_head.class_agnostic': True,
+        f'{HEAD}.point_head.class_agnostic': True,
+    },
+    'fine-p2-p3': {
+        f'{HEAD}.mask_roi_extractor.out_channels': 512,
+        f'{HEAD}.mask_roi_extractor.featmap_strides': [4, 8],
+        f'{HEAD}.mask_head.in_channels': 512,
+        f'{HEAD}.point_head.in_channels': 512,
+    },
+}
+
+
+def test_every_ablation_is_listed():
+    names = {path.stem for path in (CONFIGS / 'ablation').glob('*.py')}
+    assert names == {f'pointrend_r50-1x_{change}_coco' for change in CHANGES}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_changes_nothing_else(read, change):
+    parent, child = plain(read(PARENT)), plain(read(f'pointrend_r50-1x_{change}_coco'))
+    assert differences(parent, child) == CHANGES[change]
