@@ -183,7 +183,7 @@ def memory_of(name: str, implementation: str, device: str, shrink: int) -> int |
         capture_output=True,
         text=True,
         check=False,
-        # glibc gives freed blocks of a megabyte back at once: the peak is of what is alive, as PyTorch counts it on a GPU,
+        # glibc gives freed blocks of a megabyte back at once: the peak is of what is alive, as PyTorch counts on a GPU,
         # not of what the allocator keeps for later.
         env={**os.environ, 'MALLOC_MMAP_THRESHOLD_': str(2**20)},
     )
