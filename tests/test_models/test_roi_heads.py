@@ -99,6 +99,22 @@ def test_losses_and_gradients_are_those_of_mmdet(pair, counts):
         assert (mine - theirs).norm() <= 5e-3 * theirs.norm()
 
 
+@pytest.mark.parametrize('roi_layer', ['SimpleRoIAlign', 'RoIAlign'])
+def test_gradients_at_the_same_points_are_those_of_mmdet(roi_layer):
+    """Without a choice by uncertainty no rounding moves a point: equal but for rounding."""
+    gradients = []
+    for package in ('mmpointrend', 'mmdet'):
+        config = roi_head_config(package)
+        config.train_cfg.importance_sample_ratio = 0.0
+        config.mask_roi_extractor.roi_layer.type = roi_layer
+        torch.manual_seed(0)
+        x = feature_levels()
+        _, of_parameters, of_levels = roi_losses(build_roi_head(config), x, (3, 2))
+        gradients.append([*of_parameters.values(), *of_levels])
+    for mine, theirs in zip(*gradients, strict=True):
+        assert (mine - theirs).norm() <= 1e-5 * theirs.norm()
+
+
 @pytest.mark.parametrize('counts', [(0, 0), (0, 3), (3, 0)])
 def test_training_without_instances(counts):
     """mmdet: ``RoI is a empty tensor.``"""
