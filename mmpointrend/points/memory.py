@@ -6,6 +6,7 @@ the time of upsampling to 19 x 1024 x 2048. NumPy asks for pages of 2 MB where L
 ``madvise``), PyTorch does not.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +19,10 @@ __all__ = ['empty', 'zeros']
 _LARGE = 1 << 22
 
 
-def _is_ours(num_bytes: int, device: torch.device) -> bool:
-    return device.type == 'cpu' and num_bytes >= _LARGE and not torch.compiler.is_compiling()
+def _is_ours(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> bool:
+    if torch.compiler.is_compiling() or device.type != 'cpu':
+        return False
+    return math.prod(shape) * dtype.itemsize >= _LARGE
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -33,10 +36,10 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     Returns:
         The tensor, contiguous.
     """
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
-    if not _is_ours(num_bytes, device):
+    if not _is_ours(shape, dtype, device):
         return torch.empty(*shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.empty(num_bytes, np.uint8)).view(dtype).view(*shape)
+    memory = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(memory).view(dtype).view(*shape)
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -53,7 +56,7 @@ def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     Returns:
         The tensor, contiguous.
     """
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
-    if not _is_ours(num_bytes, device):
+    if not _is_ours(shape, dtype, device):
         return torch.zeros(*shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(dtype).view(*shape)
+    memory = np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(memory).view(dtype).view(*shape)

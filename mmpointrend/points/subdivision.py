@@ -114,7 +114,8 @@ def _upsample(logits: Tensor, height: int, width: int, align_corners: bool) -> T
     shape = (*logits.shape[:2], height, width)
     if logits.shape[0] == 0:
         return logits.new_zeros(shape)
-    if logits.requires_grad and torch.is_grad_enabled():
+    needs_gradient = logits.requires_grad and torch.is_grad_enabled()
+    if needs_gradient or torch.compiler.is_compiling():
         upsampled = F.interpolate(
             logits, size=(height, width), mode='bilinear', align_corners=align_corners
         )

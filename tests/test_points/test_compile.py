@@ -1,0 +1,59 @@
+# Copyright (c) The mmpointrend authors.
+"""The renderer in one graph: no break in the loop, nothing that a GPU would have to wait for."""
+
+import pytest
+import torch
+
+from mmpointrend.points import (
+    OutputGrid,
+    PointMLP,
+    point_predictor,
+    roi_points_to_image,
+    subdivide,
+    subdivide_onto,
+)
+
+BOXES = torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.2, 0.2, 0.9, 0.9], [0.0, 0.0, 1.0, 1.0]])
+CLASSES = torch.tensor([0, 2, 4])
+
+
+def predictor(head, fine, coarse):
+    """Of RoIs on two images."""
+    predict = point_predictor(
+        head, [fine], coarse, torch.tensor([0, 1, 1]), CLASSES, num_points=9999, extents=[BOXES]
+    )
+    return lambda points: predict(points, [roi_points_to_image(BOXES, points)])
+
+
+def render_masks(head, fine, coarse):
+    own = coarse[torch.arange(3), CLASSES].unsqueeze(1)
+    return subdivide(own, predictor(head, fine, coarse), num_points=100, steps=4)
+
+
+def render_onto_the_output(head, fine, coarse):
+    own = coarse[torch.arange(3), CLASSES].unsqueeze(1)
+    return subdivide_onto(
+        OutputGrid.of_boxes(BOXES * 100, 100, 100),
+        100,
+        104,
+        own,
+        predictor(head, fine, coarse),
+        num_points=100,
+        last_num_points=200,
+        steps=2,
+    )
+
+
+def render_images(head, fine, coarse):
+    predict = point_predictor(head, [fine], coarse[:2], None, num_points=300)
+    return subdivide(coarse[:2], lambda points: predict(points, [points]), num_points=64, steps=3)
+
+
+@pytest.mark.parametrize('render', [render_masks, render_onto_the_output, render_images])
+@torch.no_grad()
+def test_no_graph_break(render):
+    torch.manual_seed(0)
+    head = PointMLP(16, 5, 8, 5).eval()
+    inputs = head, torch.randn(2, 16, 20, 24), torch.randn(3, 5, 7, 7)
+    compiled = torch.compile(render, fullgraph=True, backend='eager')
+    torch.testing.assert_close(compiled(*inputs), render(*inputs))
