@@ -6,6 +6,7 @@ P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -412,10 +413,10 @@ class PointRendRoIHead(StandardRoIHead):
     def _as_masks(self, logits: Tensor) -> Tensor:
         """Masks as ``test_cfg.mask_thr_binary`` wants them: bool, or uint8 probabilities times 255."""
         threshold = self.test_cfg.mask_thr_binary
-        probabilities = logits.sigmoid()
-        if threshold >= 0:
-            return probabilities >= threshold
-        return (probabilities * 255).to(torch.uint8)
+        if threshold < 0:
+            return (logits.sigmoid() * 255).to(torch.uint8)
+        # The sigmoid of all pixels would take as long as choosing the points among them.
+        return logits >= (math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.inf)
 
     def _no_masks(self, number: int, height: int, width: int, device: torch.device) -> Tensor:
         """Empty masks (number, height, width) as ``test_cfg.mask_thr_binary`` wants them."""
