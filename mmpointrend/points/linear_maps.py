@@ -178,6 +178,10 @@ def maps_of_regions(
     Returns:
         Maps and index of these regions; no index where there was none.
     """
+    if regions == slice(None):
+        # A slice of everything would fill and copy a gradient of everything: 33 ms of the point branch's 210 in a step
+        # of the semantic task, and 67 MB.
+        return maps, map_index
     return (maps[regions], None) if map_index is None else (maps, map_index[regions])
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 __all__ = ['PointMLP']
 
-# Points that go through the layers together on a CPU. What is between two layers then stays in the cache, and is 8 MB
-# where all 25,000 points of a training step have 26, several at a time: forward and backward of a step take a tenth
-# less time. Parts that are smaller still cost more in calls than they gain.
+# Points that go through the layers together on a CPU. What is passed from layer to layer is then 8 MB and in the cache
+# instead of 26 MB for the 25,000 points of a training step: 38 MB less at the peak of forward and backward, in the same
+# time or up to 5 % less. Smaller parts cost more in calls than they gain.
 _POINTS_TOGETHER = 8192
 
 # Name and module of a normalisation for the given number of channels, over (R, channels, P).
@@ -50,8 +50,7 @@ def _split_linear(
 ) -> Tensor:
     """``linear(cat([features, coarse]))`` of rows, without the concatenation, which costs more than the coarse part.
 
-    The second product is added to the first in place: a sum would take as long as the product (6 ms of 25,088 rows) and
-    another 25 MB.
+    The second product is added to the first in place: of 25,088 rows it takes 6 ms instead of 13, and no memory.
     """
     channels = features.shape[-1]
     x = F.linear(features, weight[:, :channels], bias)
@@ -145,10 +144,11 @@ class PointMLP(nn.Module):
             Logits, shape (R, k, P), or (R, 1, P) where ``classes`` is given.
         """
         num_regions, num_points = features.shape[:2]
-        together = max(_POINTS_TOGETHER // max(num_points, 1), 1)
+        num_parts = -(-num_regions * num_points // _POINTS_TOGETHER)
         # A norm is over all points.
-        if num_regions <= together or features.device.type != 'cpu' or not self.is_linear:
+        if num_parts <= 1 or features.device.type != 'cpu' or not self.is_linear:
             return self._forward(features, coarse, classes)
+        together = -(-num_regions // num_parts)
         # Splits, not slices: each slice would fill a gradient of the whole.
         parts = [features.split(together), coarse.split(together)]
         if classes is not None:

@@ -106,7 +106,7 @@ class SamplingPredictor:
         self, points: Tensor, fine_points: Sequence[Tensor], regions: slice = _ALL
     ) -> Tensor:
         """Logits of points, see :class:`PointPredictor`."""
-        coarse = self._coarse[regions]
+        coarse, _ = maps_of_regions(self._coarse, None, regions)
         features = []
         for level, at in zip(self._fine, fine_points, strict=True):
             maps, map_index = maps_of_regions(level, self._map_index, regions)

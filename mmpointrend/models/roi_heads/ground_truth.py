@@ -19,8 +19,8 @@ __all__ = ['MaskwiseCrops', 'for_mask_targets']
 class MaskwiseCrops(BitmapMasks):
     """Bitmaps that are cropped one mask after the other.
 
-    mmdet's own first repeats each box's mask as floats: 0.5 GB for 128 boxes on images of 800x1216. Here one mask at a
-    time is float, and of it only what its boxes cover. Values are equal.
+    mmdet's own first repeats each box's mask as floats: 0.5 GB for 128 boxes on images of 800x1216, and 0.3 s of a step
+    that takes 0.8 s without. Here one mask at a time is float, and of it only what its boxes cover. Values are equal.
     """
 
     @classmethod
