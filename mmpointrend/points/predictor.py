@@ -191,7 +191,8 @@ class ProjectingPredictor:
         num_points: int,
     ) -> None:
         dtype, device = fine[0].dtype, coarse.device.type
-        if torch.is_autocast_enabled(device):
+        # Shapes alone (the `meta` device) have no autocast.
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         weights, biases, self._activations = head.layers(classes)
         self._biases = [bias.to(dtype) for bias in biases]
