@@ -221,7 +221,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(as_dict(branch), indent=1))
         return
-    of = 'an RoI' if task_of(cfg) == 'instance' else 'an image of {}x{}'.format(*shape)
+    of = 'an RoI' if task_of(cfg) == 'instance' else f'an image of {shape[0]}x{shape[1]}'
     print_branch(f'{Path(args.config).stem}: {of}', branch, console)
 
 
