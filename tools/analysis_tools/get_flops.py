@@ -221,7 +221,8 @@ def main() -> None:
     if args.json:
         print(json.dumps(as_dict(branch), indent=1))
         return
-    of = 'an RoI' if task_of(cfg) == 'instance' else f'an image of {shape[0]}x{shape[1]}'
+    size = 'x'.join(map(str, shape or ()))
+    of = 'an RoI' if task_of(cfg) == 'instance' else f'an image of {size}'
     print_branch(f'{Path(args.config).stem}: {of}', branch, console)
 
 
