@@ -114,6 +114,15 @@ class MaskBranch:
         return once + a_point * points
 
 
+# Operations that add a product to their first operand.
+_ADDING = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)
+
+
+def _storage(value: Any) -> int | None:
+    """What tells the memory of a tensor from that of others, also where it holds no data."""
+    return value.untyped_storage()._cdata if isinstance(value, Tensor) else None
+
+
 class _Counter(TorchDispatchMode):
     """Adds up what is multiplied while it is entered, by the module that owns the weight.
 
@@ -125,11 +134,13 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         # Also views of a weight are known by its storage.
         self._owners = {
-            weight.untyped_storage()._cdata: (name.rpartition('.')[0], weight[0].numel())
+            _storage(weight): (name.rpartition('.')[0], weight[0].numel())
             for name, weight in module.named_parameters()
             if weight.ndim > 1
         }
         self._costs: dict[str, tuple[int, int]] = {}
+        # The output before, which keeps its storage from being another's.
+        self._last: Tensor | None = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -140,24 +151,26 @@ class _Counter(TorchDispatchMode):
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
             output = result if isinstance(result, Tensor) else result[0]
-            name, begins = self._layer(func, args)
+            name, begins = self._layer(func.overloadpacket, args)
             products, outputs = self._costs.get(name, (0, 0))
             # torch counts the multiplication and the addition.
             products += formula(*args, **kwargs, out_val=result) // 2
             self._costs[name] = products, outputs + (output.numel() if begins else 0)
+            self._last = output
         return result
 
-    def _layer(self, func: Any, args: tuple) -> tuple[str, bool]:
+    def _layer(self, operation: Any, args: tuple) -> tuple[str, bool]:
         """Name of the layer, and whether its output counts: not for the further parts of an input that comes split.
 
-        Such a part meets a slice of the weight's columns, which starts inside its first row, and is added to the rest.
+        Such a part meets a slice of the weight's columns, which starts inside its first row, and is added to the rest;
+        or it is added by the operation itself.
         """
+        begins = not (operation in _ADDING and _storage(args[0]) == _storage(self._last))
         for operand in args:
-            if isinstance(operand, Tensor):
-                name, row = self._owners.get(operand.untyped_storage()._cdata, ('', 0))
-                if name:
-                    return name, not 0 < operand.storage_offset() < row
-        return func.overloadpacket.__name__, True
+            if _storage(operand) in self._owners:
+                name, row = self._owners[_storage(operand)]
+                return name, begins and not 0 < operand.storage_offset() < row
+        return operation.__name__, begins
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -263,7 +276,7 @@ def _count_instance(roi_head: Any, box_size: tuple[int, int] | None) -> MaskBran
         for wanted in (None, label)
     )
     if not roi_head.adaptive_resolution:
-        with _steps_of(roi_head) as steps:
+        with _steps_of(roi_head, coarse) as steps:
             roi_head._render(fine, roi, label, coarse)
     elif box_size is not None:
         steps = _steps_onto(roi_head.rendering, coarse.shape[-1], *box_size)
@@ -295,14 +308,14 @@ def _count_semantic(model: Any, height: int, width: int) -> MaskBranch:
         return MaskBranch(size, layers)
     predict = decode_head._point_predictor(inputs, coarse)
     point_layers, _ = count_layers(decode_head, predict, _zeros(1, 1, 2))
-    with _steps_of(decode_head) as steps:
+    with _steps_of(decode_head, coarse) as steps:
         decode_head._render(inputs, model.test_cfg or {})
     return MaskBranch(size, layers, point_layers, tuple(steps))
 
 
 @contextmanager
-def _steps_of(head: Any) -> Iterator[list[Step]]:
-    """The steps that a head renders meanwhile; the list is filled at the end."""
+def _steps_of(head: Any, coarse: Tensor) -> Iterator[list[Step]]:
+    """The steps that a head renders meanwhile from its coarse prediction; the list is filled at the end."""
     seen: list[SubdivisionStep] = []
     steps: list[Step] = []
     head.observer = seen.append
@@ -312,9 +325,13 @@ def _steps_of(head: Any) -> Iterator[list[Step]]:
     for step in seen:
         height, width = step.logits.shape[-2:]
         points = step.points.shape[1]
-        if points > 0:
+        if step.index == 0:
+            # Without a coarse mask rendering starts from a grid of points (Implicit PointRend).
+            if (height, width) != coarse.shape[-2:]:
+                steps.append(Step(height, width, height * width))
+        elif points > 0:
             steps.append(Step(height, width, points))
-        elif step.index > 0:
+        else:
             # Only a step whose points are all of the map is skipped.
             steps.append(Step(height, width, height * width, skipped=True))
 

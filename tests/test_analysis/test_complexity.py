@@ -77,6 +77,29 @@ def test_a_layer_that_runs_twice_and_a_product_of_activations():
     )
 
 
+def test_an_input_in_parts_is_one_layers():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(7, 5)
+
+        def forward(self, left, right, made):
+            weight = self.fc.weight
+            x = left @ weight[:, :3].T + right @ weight[:, 3:].T
+            # The same with a weight that is an activation.
+            y = torch.baddbmm(made[:, :1, :5], left, made[:, :3, :5])
+            y = torch.baddbmm(y, right, made[:, 3:7, :5])
+            return x, torch.baddbmm(made[:, :1, :2], y.relu(), made[:, :5, :2])
+
+    module = Parts().to('meta')
+    inputs = [torch.zeros(1, *size, device='meta') for size in ((9, 3), (9, 4), (8, 5))]
+    layers, _ = count_layers(module, module, *inputs)
+    assert layers == (
+        Layer('fc', 9 * 7 * 5, 9 * 5),
+        Layer('baddbmm', 9 * 7 * 5 + 9 * 5 * 2, 9 * 5 + 9 * 2),
+    )
+
+
 def test_coarse_head_and_point_head_of_instances(model):
     classes, channels, width = INSTANCE
     branch = count_mask_branch(model('instance'))
