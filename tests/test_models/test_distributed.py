@@ -1,6 +1,9 @@
 # Copyright (c) The mmpointrend authors.
 """Two processes train our RoI head, of which one has no instance: no rank may wait for a gradient that never comes."""
 
+import os
+import socket
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -22,14 +25,14 @@ class _Losses(nn.Module):
         return sum(value for name, value in losses.items() if 'loss' in name)
 
 
-def _train(rank, folder):
+def _train(rank, port, folder):
     from tiny_heads import build_roi_head, feature_levels, roi_head_config, training_batch
 
     import mmpointrend.models  # noqa: F401
 
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    # They meet in a file: a free port may be taken by another run of the tests.
-    dist.init_process_group('gloo', f'file://{folder}/meeting', rank=rank, world_size=2)
+    dist.init_process_group('gloo', rank=rank, world_size=2)
     model = DistributedDataParallel(_Losses(build_roi_head(roi_head_config())))
     for _ in range(STEPS):
         model.zero_grad()
@@ -41,7 +44,10 @@ def _train(rank, folder):
 
 
 def test_one_rank_without_instances(tmp_path):
-    mp.spawn(_train, (tmp_path,), nprocs=2)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    mp.spawn(_train, (port, tmp_path), nprocs=2)
     gradients = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     assert all(torch.equal(gradients[0][name], value) for name, value in gradients[1].items())
     assert gradients[1]['point_head.fc_logits.weight'].abs().sum() > 0
