@@ -5,7 +5,6 @@ A stage that is finished leaves ``result.json`` in its folder, with a fingerprin
 depends on; it is taken from there as long as the fingerprint holds.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -141,9 +140,8 @@ def write_result(folder: Path, digest: str, figures: Mapping[str, float]) -> Non
     (folder / 'result.json').write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
 
 
-@functools.cache
 def stage_config(stage: Stage, options: Options) -> Config:
-    """The stage's config with the demo's folders, seed and length put in; read once.
+    """The stage's config with the demo's folders, seed and length put in.
 
     Raises:
         FileNotFoundError: If the config is not there.

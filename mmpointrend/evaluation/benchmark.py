@@ -25,8 +25,8 @@ _KEYS: dict[str, tuple[tuple[str, float], ...]] = {
     'mask AP': (('coco/segm_mAP', 100), ('lvis/segm_AP', 100), ('cityscapes/mAP', 100)),
     'box AP': (('coco/bbox_mAP', 100), ('lvis/bbox_AP', 100)),
     'Boundary AP': (('coco/boundary_mAP', 100),),
-    'AP*': (('ap_star/segm_mAP', 100),),
-    'AP*-v1': (('ap_star_v1/segm_mAP', 100),),
+    'mask AP*': (('ap_star/segm_mAP', 100),),
+    'mask AP*-v1': (('ap_star_v1/segm_mAP', 100),),
     'mIoU': (('mIoU', 1),),
     'boundary IoU': (('mBoundaryIoU', 1),),
 }
@@ -37,8 +37,8 @@ class Figure:
     """A published figure.
 
     Attributes:
-        name: As the metafile has it: 'mask AP', 'box AP', 'Boundary AP', 'AP*', 'AP*-v1', 'mIoU' or 'boundary IoU',
-            with a remark in brackets or without, in percent; or an evaluator's own key, in its own unit.
+        name: As the metafile has it: 'mask AP', 'box AP', 'Boundary AP', 'mask AP*', 'mask AP*-v1', 'mIoU' or
+            'boundary IoU', with a remark in brackets or without, in percent; or an evaluator's own key, in its unit.
         value: The figure.
         tolerance: By how much it may differ.
     """

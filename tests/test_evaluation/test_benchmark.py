@@ -64,6 +64,7 @@ def test_refusals(config, tmp_path):
         ('mask AP', {'lvis/segm_AP': 0.25}, 25),
         ('mask AP', {'cityscapes/mAP': 0.358, 'cityscapes/AP@50': 0.6}, 35.8),
         ('Boundary AP', {'coco/boundary_mAP': 0.21}, 21),
+        ('mask AP*', {'coco/segm_mAP': 0.3, 'ap_star/segm_mAP': 0.397}, 39.7),
         ('mIoU', {'mIoU': 77.5, 'aAcc': 90.0}, 77.5),
         ('boundary IoU (3 px)', {'mBoundaryIoU': 13.4}, 13.4),
         ('wide/mBoundaryIoU', {'mBoundaryIoU': 13.4, 'wide/mBoundaryIoU': 30.0}, 30),

@@ -82,14 +82,24 @@ def test_every_figure_has_to_be_inside(check, semantic_run, tmp_path):
     assert check(*arguments, '--metrics', 'mIoU', printed=printed) == 0
 
 
-def test_refusals(check, semantic_run, tmp_path):
-    config = publish(tmp_path, semantic_run, 0.5, **{'mIoU': 77.0, 'mask AP': 36.3})
+def test_a_figure_that_the_evaluator_does_not_print(check, semantic_run, tmp_path):
+    """Only in the report, as long as another one is printed and this one is not asked for."""
+    config = publish(tmp_path, semantic_run, 0.5, **{'mIoU': 77.0, 'mask AP*': 39.7})
     out = tmp_path / 'report.json'
-    sentence = check(config, semantic_run.checkpoint, '--out', out, printed={'mIoU': 77.0})
-    assert 'does not print mask AP, but mIoU: set test_evaluator' in sentence
-    # What could be compared is not lost.
-    verdicts = [figure['verdict'] for figure in json.loads(out.read_text())['figures']]
-    assert verdicts == ['inside', 'not printed']
+    arguments = (config, semantic_run.checkpoint, '--out', out)
+    assert check(*arguments, printed={'mIoU': 77.0}) == 0
+    report = json.loads(out.read_text())
+    assert [figure['verdict'] for figure in report['figures']] == ['inside', 'not printed']
+    assert report['passed']
+    sentence = check(*arguments, '--metrics', 'mIoU', 'mask AP*', printed={'mIoU': 77.0})
+    assert 'does not print mask AP*, but mIoU: set test_evaluator' in sentence
+    assert not json.loads(out.read_text())['passed']
+    sentence = check(*arguments, printed={'aAcc': 90.0})
+    assert 'does not print mIoU, mask AP*, but aAcc: set test_evaluator' in sentence
+
+
+def test_refusals(check, semantic_run, tmp_path):
+    config = publish(tmp_path, semantic_run, 0.5, mIoU=77.0)
     lost = ('--out', tmp_path / 'none' / 'report.json')
     assert 'there is no folder' in check(config, semantic_run.checkpoint, *lost, printed={})
     sentence = check(semantic_run.config, semantic_run.checkpoint, printed={})
