@@ -24,7 +24,7 @@ from mmpointrend.engine.checks import leaves
 from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.errors import ConfigError, PointRendError, sentence_of
 
-__all__ = ['run_cli', 'task_of', 'test', 'train']
+__all__ = ['read_config', 'run_cli', 'task_of', 'test', 'train']
 
 _TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
 
@@ -99,11 +99,14 @@ def train(argv: list[str] | None = None) -> None:
     _build_runner(cfg).train()
 
 
-def test(argv: list[str] | None = None) -> None:
+def test(argv: list[str] | None = None) -> dict[str, float]:
     """Test as the command line says.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The evaluator's figures by name, on every rank.
 
     Raises:
         PointRendError: Something that the user can mend.
@@ -130,7 +133,7 @@ def test(argv: list[str] | None = None) -> None:
         _use_tta(cfg)
     if args.out:
         _write_to(cfg, args.out)
-    _build_runner(cfg).test()
+    return _build_runner(cfg).test()
 
 
 def _parser(description: str) -> argparse.ArgumentParser:
@@ -163,13 +166,30 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.
     return args
 
 
-def _load_config(args: argparse.Namespace) -> Config:
-    if not Path(args.config).is_file():
-        raise ConfigError(f'the config {args.config} does not exist.')
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    cfg.merge_from_dict(args.cfg_options or {})
+def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config of either task.
+
+    Args:
+        path: Its file.
+        options: Settings that override it, from dotted keys.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: There is no such file, or its ``default_scope`` names no task.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'the config {path} does not exist.')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
     task_of(cfg)
+    return cfg
+
+
+def _load_config(args: argparse.Namespace) -> Config:
+    cfg = read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

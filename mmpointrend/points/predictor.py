@@ -136,7 +136,8 @@ class ProjectingPredictor:
         extents: Sequence[Tensor] | None = None,
     ) -> None:
         dtype, device = fine[0].dtype, coarse.device.type
-        if torch.is_autocast_enabled(device):
+        # Shapes alone (the `meta` device) have no autocast.
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         weights, biases, self._activations = head.layers(classes)
         weights = [weight.to(dtype) for weight in weights]

@@ -10,7 +10,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny_runs import write_config
+from tiny_runs import stop_workers, write_config
 from torch import nn
 
 from mmpointrend.engine import CheckedRunner
@@ -151,6 +151,7 @@ class TestFiles:
         config.update(num_workers=1, sampler=dict(type='DefaultSampler', shuffle=False))
         with pytest.raises(InputError) as caught:
             list(CheckedRunner.build_dataloader(config, seed=0))
+        stop_workers()
         sentence = sentence_of(caught.value)
         assert sentence.startswith(f'the label map {data / "labels" / "03.png"} is empty; ')
         assert 'Traceback' in str(caught.value) and 'Traceback' not in sentence

@@ -32,7 +32,8 @@ run_cli(train)
 
 def test_killed_while_saving_and_resumed(tiny_data, tmp_path):
     """Only one checkpoint is kept; mmengine's own hook deletes it before it writes the next."""
-    config = write_config('semantic', tmp_path, tiny_data, length=6, interval=2)
+    # A worker would outlive the killed process by 5 seconds.
+    config = write_config('semantic', tmp_path, tiny_data, length=6, interval=2, workers=0)
     work_dir = tmp_path / 'run'
     keep_one = ('--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=1')
     command = [sys.executable, '-c', _KILLED_AT_THE_SECOND, str(config), *keep_one]

@@ -36,7 +36,7 @@ def script(name: str, repo: Path, *arguments: object, **environment: str) -> str
 
 
 def test_two_processes_train_and_test(repo, tiny_data, tmp_path):
-    config = write_config('semantic', tmp_path, tiny_data, length=2)
+    config = write_config('semantic', tmp_path, tiny_data, length=2, workers=0)
     output = script('dist_train.sh', repo, config, 2, '--work-dir', tmp_path / 'run')
     assert 'Distributed training: True' in output and 'GPU number: 2' in output
     # Six images dealt out to two ranks.
@@ -53,7 +53,7 @@ def test_one_rank_without_any_object(repo, tiny_data, tmp_path):
     # The sampler deals images out in turn: the even ones go to rank 0.
     content['annotations'] = [item for item in content['annotations'] if item['image_id'] % 2]
     path.write_text(json.dumps(content))
-    config = write_config('instance', tmp_path, data, length=2, interval=1)
+    config = write_config('instance', tmp_path, data, length=2, interval=1, workers=0)
     options = (
         'train_dataloader.batch_sampler=None',
         'train_dataloader.sampler.shuffle=False',

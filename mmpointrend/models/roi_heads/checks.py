@@ -13,7 +13,15 @@ __all__ = [
     'check_fine_channels',
     'check_mask_size',
     'probe_mask_head',
+    'roi_feature_shape',
 ]
+
+
+def roi_feature_shape(extractor: BaseRoIExtractor) -> tuple[int, int, int]:
+    """Channels, height and width of the features (R, C, h, w) that an RoI extractor gives."""
+    size = extractor.roi_layers[0].output_size
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return extractor.out_channels, height, width
 
 
 @torch.no_grad()
@@ -33,9 +41,7 @@ def probe_mask_head(
     Raises:
         ConfigError: The head does not take what the extractor gives, or its output is not square.
     """
-    size = extractor.roi_layers[0].output_size
-    size = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    features = torch.zeros(1, extractor.out_channels, *size)
+    features = torch.zeros(1, *roi_feature_shape(extractor))
     source = 'mask_roi_extractor'
     if shared_head is not None:
         training = shared_head.training

@@ -261,11 +261,14 @@ class PointRendRoIHead(StandardRoIHead):
         self,
         x: tuple[Tensor, ...],
         rois: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         coarse: Tensor,
         num_points: int | None = None,
     ) -> Callable[..., Tensor]:
-        """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes."""
+        """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes.
+
+        Without labels to logits (r, k, P) of all.
+        """
         strides = self.mask_roi_extractor.featmap_strides
         levels = x[: len(strides)]
         sizes = [

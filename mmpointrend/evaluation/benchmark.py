@@ -1,0 +1,145 @@
+# Copyright (c) The mmpointrend authors.
+"""The figures that a metafile publishes for a config, and whether an evaluator's figures are these.
+
+A config's entry in the ``metafile.yml`` beside it holds ``Results``, a list of entries with ``Metrics``: figures by
+name, in percent. ``Metadata.Tolerance`` is by how much a figure may differ, in the same unit.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.fileio import load
+
+from mmpointrend.errors import ConfigError
+
+__all__ = ['DEFAULT_TOLERANCE', 'Comparison', 'Figure', 'compare', 'published_figures']
+
+# Where a metafile states none: what repeated trainings of one COCO recipe differ by, in points of AP.
+DEFAULT_TOLERANCE = 0.2
+
+# What evaluators call the figures of metafiles, and by what theirs are multiplied.
+_KEYS: dict[str, tuple[tuple[str, float], ...]] = {
+    'mask AP': (('coco/segm_mAP', 100), ('lvis/segm_AP', 100), ('cityscapes/mAP', 100)),
+    'box AP': (('coco/bbox_mAP', 100), ('lvis/bbox_AP', 100)),
+    'Boundary AP': (('coco/boundary_mAP', 100),),
+    'mask AP*': (('ap_star/segm_mAP', 100),),
+    'mask AP*-v1': (('ap_star_v1/segm_mAP', 100),),
+    'mIoU': (('mIoU', 1),),
+    'boundary IoU': (('mBoundaryIoU', 1),),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published figure.
+
+    Attributes:
+        name: As the metafile has it: 'mask AP', 'box AP', 'Boundary AP', 'mask AP*', 'mask AP*-v1', 'mIoU' or
+            'boundary IoU', with a remark in brackets or without, in percent; or an evaluator's own key, in its unit.
+        value: The figure.
+        tolerance: By how much it may differ.
+    """
+
+    name: str
+    value: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published figure beside the measured one.
+
+    Attributes:
+        figure: The published one.
+        measured: The measured one in the same unit; None where the evaluator prints none.
+    """
+
+    figure: Figure
+    measured: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less published."""
+        return None if self.measured is None else self.measured - self.figure.value
+
+    @property
+    def verdict(self) -> str:
+        """'inside' the tolerance, 'below' or 'above' it, or 'not printed'.
+
+        A figure that is too good is not the published one either: other data, another protocol.
+        """
+        if self.difference is None:
+            return 'not printed'
+        # Beyond their decimals figures are rounding; and what is no number is not inside.
+        if abs(self.difference) <= self.figure.tolerance + 1e-6:
+            return 'inside'
+        return 'above' if self.difference > 0 else 'below'
+
+
+def published_figures(
+    config: str | Path, names: Sequence[str] | None = None, tolerance: float | None = None
+) -> list[Figure]:
+    """Read what the metafile publishes for a config.
+
+    Args:
+        config: Path of the config; its metafile lies beside it.
+        names: Names of the figures that are wanted; all where it is None.
+        tolerance: Replaces the metafile's.
+
+    Returns:
+        The figures, at least one.
+
+    Raises:
+        ConfigError: There is no metafile, no entry of the config in it, no figure, or not one of a wanted name.
+    """
+    config = Path(config)
+    path = config.parent / 'metafile.yml'
+    if not path.is_file():
+        raise ConfigError(f'{config} has no {path.name} beside it that publishes its figures')
+    entries = {entry['Name']: entry for entry in (load(path) or {}).get('Models') or []}
+    if config.stem not in entries:
+        raise ConfigError(f'{path} has no entry {config.stem}: add one to its Models')
+    entry = entries[config.stem]
+    metrics = {
+        name: value
+        for result in entry.get('Results') or []
+        for name, value in (result.get('Metrics') or {}).items()
+    }
+    if not metrics:
+        raise ConfigError(f'{path} publishes no figure of {config.stem}: add Results with Metrics')
+    if tolerance is None:
+        tolerance = (entry.get('Metadata') or {}).get('Tolerance', DEFAULT_TOLERANCE)
+    unknown = [name for name in names or () if name not in metrics]
+    if unknown:
+        raise ConfigError(
+            f'{path} publishes no {", ".join(unknown)} of {config.stem}: choose from {", ".join(metrics)}'
+        )
+    values = {'Tolerance': tolerance, **metrics}
+    for name, value in values.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ConfigError(f'{path} has {value!r} as {name} of {config.stem}: write a number')
+    return [Figure(name, float(metrics[name]), float(tolerance)) for name in names or metrics]
+
+
+def compare(figure: Figure, printed: Mapping[str, float]) -> Comparison:
+    """Put a published figure beside the measured one.
+
+    Args:
+        figure: The published one.
+        printed: The evaluator's figures by its own keys.
+
+    Returns:
+        Both.
+    """
+    name = re.sub(r' *\(.*\)$', '', figure.name)
+    for key, factor in _KEYS.get(name, ((figure.name, 1),)):
+        if key in printed:
+            return Comparison(figure, float(printed[key]) * factor)
+    return Comparison(figure, None)
