@@ -21,9 +21,10 @@ from torch import Tensor
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.checks import (
-    check_classes,
+    check_coarse_classes,
     check_fine_channels,
     check_mask_size,
+    check_point_classes,
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import with_maskwise_crops
@@ -31,6 +32,7 @@ from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     OutputGrid,
+    PointPredictor,
     SubdivisionObserver,
     batches_by_resolution,
     logit_uncertainty,
@@ -96,28 +98,34 @@ class PointRendRoIHead(StandardRoIHead):
                 )
             kwargs[key] = _as_ours(kwargs[key])
         super().__init__(**kwargs)
-        coarse_channels, coarse_size = probe_mask_head(
-            self.mask_head,
-            self.mask_roi_extractor,
-            self.shared_head if self.with_shared_head else None,
-        )
-        self._coarse_size = coarse_size
-        self.point_head = MMDET_MODELS.build(
-            ConfigDict(coarse_channels=coarse_channels, **_as_ours(point_head))
-        )
-        check_classes(self.bbox_head, self.mask_head, self.point_head, coarse_channels)
+        self._coarse_size = self._init_point_head(_as_ours(point_head))
+        check_point_classes(self.bbox_head, self.point_head)
         check_fine_channels(self.point_head, self.mask_roi_extractor)
         if self.train_cfg is not None:
-            check_mask_size(self.train_cfg, coarse_size)
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
         if self.test_cfg is not None:
-            self.rendering = Rendering.from_config(self.test_cfg, 'test_cfg.rcnn', coarse_size)
+            self.rendering = Rendering.from_config(
+                self.test_cfg, 'test_cfg.rcnn', self._coarse_size
+            )
             self.adaptive_resolution = self.test_cfg.get('adaptive_resolution', False)
             if not isinstance(self.adaptive_resolution, bool):
                 raise ConfigError(
                     f'test_cfg.rcnn.adaptive_resolution is {self.adaptive_resolution}: set it to True or False'
                 )
         self.observer: SubdivisionObserver | None = None
+
+    def _init_point_head(self, config: ConfigDict) -> int:
+        """Build the point head to fit the mask head; the side of the map that rendering starts from."""
+        coarse_channels, coarse_size = probe_mask_head(
+            self.mask_head,
+            self.mask_roi_extractor,
+            self.shared_head if self.with_shared_head else None,
+        )
+        self.point_head = MMDET_MODELS.build(ConfigDict(coarse_channels=coarse_channels, **config))
+        check_coarse_classes(self.bbox_head, self.mask_head, coarse_channels)
+        if self.train_cfg is not None:
+            check_mask_size(self.train_cfg, coarse_size)
+        return coarse_size
 
     def forward(
         self,
@@ -192,26 +200,37 @@ class PointRendRoIHead(StandardRoIHead):
         """
         batch_gt_instances = with_maskwise_crops(batch_gt_instances)
         mask_results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
-        coarse = mask_results['mask_preds']
-        rois = bbox2roi([result.pos_priors for result in sampling_results])
-        labels = torch.cat([result.pos_gt_labels for result in sampling_results])
-        points = self._select_training_points(coarse, labels)
-        targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
-        logits = self._point_predictor(x, rois, labels, coarse)(points)
-        mask_results['loss_mask']['loss_point'] = self.point_head.loss(logits, targets)
+        loss = self._point_loss(x, sampling_results, mask_results['mask_preds'], batch_gt_instances)
+        mask_results['loss_mask']['loss_point'] = loss
         return mask_results
 
-    @torch.no_grad()
-    def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
-        """Points (R, P, 2) of a training step, by the uncertainty of each RoI's own class."""
+    def _point_loss(
+        self,
+        x: tuple[Tensor, ...],
+        sampling_results: list[SamplingResult],
+        coarse: Tensor,
+        batch_gt_instances: list[InstanceData],
+    ) -> Tensor:
+        """Loss of the point head, given what the mask head makes of the positives."""
+        rois = bbox2roi([result.pos_priors for result in sampling_results])
+        labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        predict = self._point_predictor(x, rois, labels, coarse)
+        with torch.no_grad():
+            points = self.point_selection(
+                len(rois),
+                self.train_cfg.num_points,
+                self._uncertainty_at(coarse, labels, predict),
+                rois.device,
+            )
+        targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
+        return self.point_head.loss(predict(points), targets)
+
+    def _uncertainty_at(
+        self, coarse: Tensor, labels: Tensor, predict: Callable[..., Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """What maps points (R, P, 2) to the uncertainty (R, P) that training selects them by."""
         own = _of_class(coarse, labels)
-
-        def uncertainty_at(points: Tensor) -> Tensor:
-            return logit_uncertainty(sample_features(own, points).transpose(1, 2))
-
-        return self.point_selection(
-            len(own), self.train_cfg.num_points, uncertainty_at, coarse.device
-        )
+        return lambda points: logit_uncertainty(sample_features(own, points).transpose(1, 2))
 
     @staticmethod
     def _point_targets(
@@ -245,9 +264,7 @@ class PointRendRoIHead(StandardRoIHead):
         """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes."""
         strides = self.mask_roi_extractor.featmap_strides
         levels = x[: len(strides)]
-        predictor = point_predictor(
-            self.point_head, levels, coarse, rois[:, 0].long(), labels, num_points=num_points
-        )
+        predictor = self._make_predictor(levels, rois[:, 0].long(), labels, coarse, num_points)
 
         def predict(points: Tensor, regions: slice = slice(None)) -> Tensor:
             in_image = roi_points_to_image(rois[regions, 1:], points)
@@ -259,14 +276,39 @@ class PointRendRoIHead(StandardRoIHead):
 
         return predict
 
+    def _make_predictor(
+        self,
+        levels: tuple[Tensor, ...],
+        map_index: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int | None,
+    ) -> PointPredictor:
+        """The core's predictor over fine levels, see :func:`mmpointrend.points.point_predictor`."""
+        return point_predictor(
+            self.point_head, levels, coarse, map_index, labels, num_points=num_points
+        )
+
+    def _start_rendering(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
+    ) -> tuple[Tensor, Callable[..., Tensor]]:
+        """Logits (R, 1, h, w) of each RoI's own class that rendering starts from, and what predicts points.
+
+        No other class is carried through the steps.
+        """
+        num_points = self.rendering.num_points * self.rendering.steps
+        predict = self._point_predictor(x, rois, labels, coarse, num_points)
+        return _of_class(coarse, labels), predict
+
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
     ) -> Tensor:
-        """Mask logits (R, 1, H, W) of each RoI's own class; no other class is carried through the steps."""
+        """Mask logits (R, 1, H, W) of each RoI's own class."""
         rendering = self.rendering
+        start, predict = self._start_rendering(x, rois, labels, coarse)
         return subdivide(
-            _of_class(coarse, labels),
-            self._point_predictor(x, rois, labels, coarse, rendering.num_points * rendering.steps),
+            start,
+            predict,
             num_points=rendering.num_points,
             steps=rendering.steps,
             scale_factor=rendering.scale_factor,
@@ -341,11 +383,8 @@ class PointRendRoIHead(StandardRoIHead):
         order = [region for _, regions in batches for region in regions]
         index = torch.tensor(order, device=rois.device, dtype=torch.long)
         rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
-        own = _of_class(coarse, labels)
+        own, predict = self._start_rendering(x, rois, labels, coarse)
         rendering = self.rendering
-        predict = self._point_predictor(
-            x, rois, labels, coarse, rendering.num_points * rendering.steps
-        )
         begin = 0
         for steps, regions in batches:
             batch = slice(begin, begin + len(regions))

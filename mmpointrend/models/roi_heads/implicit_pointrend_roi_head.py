@@ -1,0 +1,128 @@
+# Copyright (c) The mmpointrend authors.
+"""Implicit PointRend (arXiv 2104.06404) as an RoI head of mmdet.
+
+B images, R RoIs of all images together, C channels of a fine feature level, P points, D parameters of an RoI's MLP.
+"""
+
+import math
+from collections.abc import Callable
+
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmdet.structures.bbox import bbox2roi
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmpointrend.errors import ConfigError
+from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
+from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
+from mmpointrend.points import (
+    ImplicitPredictor,
+    PointPredictor,
+    logit_uncertainty,
+    regular_grid,
+)
+from mmpointrend.registry import MODELS
+
+__all__ = ['ImplicitPointRendRoIHead']
+
+
+@MODELS.register_module()
+class ImplicitPointRendRoIHead(PointRendRoIHead):
+    """PointRend whose mask head predicts, for each RoI, the parameters of the MLP that predicts its points.
+
+    There is no coarse mask: no coarse loss, and rendering starts from a grid of N predicted points, so that N
+    (``test_cfg.subdivision_num_points``) has to be a square number. Otherwise it has the config keys of
+    :class:`PointRendRoIHead`, with a :class:`ParameterHead` as ``mask_head`` and an :class:`ImplicitPointHead` as
+    ``point_head``.
+    """
+
+    def init_mask_head(self, mask_roi_extractor: dict, mask_head: dict) -> None:
+        """mmdet's hook: the extractor now, the mask head once the point head says how many numbers it needs.
+
+        Args:
+            mask_roi_extractor: Config of the mask RoI extractor.
+            mask_head: Config of the parameter head.
+        """
+        self.mask_roi_extractor = MMDET_MODELS.build(mask_roi_extractor)
+        self._mask_head_config = mask_head
+
+    def _init_point_head(self, config: ConfigDict) -> int:
+        """Build both heads; the side of the grid that rendering starts from."""
+        for key, part, kind in (
+            ('point_head', config, ImplicitPointHead),
+            ('mask_head', self._mask_head_config, ParameterHead),
+        ):
+            found = MMDET_MODELS.get(part.type) if isinstance(part.type, str) else part.type
+            if not (isinstance(found, type) and issubclass(found, kind)):
+                raise ConfigError(
+                    f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
+                )
+        self.point_head = MMDET_MODELS.build(config)
+        self.mask_head = MMDET_MODELS.build(
+            ConfigDict(num_parameters=self.point_head.mlp.num_parameters, **self._mask_head_config)
+        )
+        num_points = (self.test_cfg or {}).get('subdivision_num_points')
+        if not isinstance(num_points, int) or num_points < 1:
+            # None where the model is only trained; anything else is refused with the other keys of rendering.
+            return 1
+        side = math.isqrt(num_points)
+        if side * side != num_points:
+            raise ConfigError(
+                f'test_cfg.rcnn.subdivision_num_points is {num_points}: rendering starts from a square grid of so many '
+                f'points, so set it to a square number, such as {side * side}'
+            )
+        return side
+
+    def mask_loss(
+        self,
+        x: tuple[Tensor, ...],
+        sampling_results: list[SamplingResult],
+        bbox_feats: Tensor,
+        batch_gt_instances: list[InstanceData],
+    ) -> dict:
+        """Loss of points, and of the size of the parameters.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            sampling_results: Sampled boxes of each image; positives may be missing anywhere.
+            bbox_feats: Unused, mmdet's interface.
+            batch_gt_instances: Ground truth of each image, with ``masks`` as bitmaps or polygons.
+
+        Returns:
+            The parameters (R, D, 1, 1) as 'mask_preds', and ``loss_point`` and ``loss_parameters`` under 'loss_mask'.
+        """
+        rois = bbox2roi([result.pos_priors for result in sampling_results])
+        mask_results = self._mask_forward(x, rois)
+        parameters = mask_results['mask_preds']
+        loss_point = self._point_loss(x, sampling_results, parameters, batch_gt_instances)
+        loss_parameters = self.mask_head.l2_loss(parameters)
+        losses = {'loss_point': loss_point, 'loss_parameters': loss_parameters}
+        return {**mask_results, 'loss_mask': losses}
+
+    def _uncertainty_at(
+        self, coarse: Tensor, labels: Tensor, predict: Callable[..., Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """What maps points (R, P, 2) to their uncertainty (R, P): by the points' own logits, for want of others."""
+        return lambda points: logit_uncertainty(predict(points))
+
+    def _make_predictor(
+        self,
+        levels: tuple[Tensor, ...],
+        map_index: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int | None,
+    ) -> PointPredictor:
+        """Predictor of points by each RoI's own MLP."""
+        return ImplicitPredictor(self.point_head, levels, coarse.flatten(1), map_index, labels)
+
+    def _start_rendering(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
+    ) -> tuple[Tensor, Callable[..., Tensor]]:
+        """A predicted grid (R, 1, h, w), and what predicts points."""
+        predict = self._point_predictor(x, rois, labels, coarse)
+        side = self._coarse_size
+        grid = regular_grid(side, side, rois.device).expand(len(rois), -1, -1)
+        return predict(grid).unflatten(2, (side, side)), predict
