@@ -25,6 +25,11 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode('latin1')
 
 
+def _no_bytes() -> bytes:
+    """The one use of ``bytes`` in them: an array without elements."""
+    return b''
+
+
 def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
     """By module and name, under the module names of numpy 1 and 2."""
     reconstruct: Any = np.empty(0).__reduce__()[0]
@@ -35,6 +40,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
         ('numpy', 'dtype'): np.dtype,
         ('collections', 'OrderedDict'): OrderedDict,
         ('_codecs', 'encode'): _encode_latin1,
+        ('__builtin__', 'bytes'): _no_bytes,
     }
     for core in ('numpy.core', 'numpy._core'):
         allowed[f'{core}.multiarray', '_reconstruct'] = reconstruct

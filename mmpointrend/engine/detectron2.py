@@ -5,6 +5,7 @@ The layers are the same ones and in the same order (classes with the background 
 anchors by ratio), so that a tensor needs another name only.
 """
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,7 +88,10 @@ _RENAMINGS: list[tuple[str, Replacement]] = [
     (r'^roi_heads\.box_predictor\.cls_score\.', 'roi_head.bbox_head.fc_cls.'),
     (r'^roi_heads\.box_predictor\.bbox_pred\.', 'roi_head.bbox_head.fc_reg.'),
     (r'^roi_heads\.mask_head\.(coarse|parameter)_head\.', 'roi_head.mask_head.'),
-    (r'^roi_head\.mask_head\.reduce_spatial_dim_conv\.', 'roi_head.mask_head.downsample_conv.conv.'),
+    (
+        r'^roi_head\.mask_head\.reduce_spatial_dim_conv\.',
+        'roi_head.mask_head.downsample_conv.conv.',
+    ),
     (r'^roi_head\.mask_head\.fc(\d)\.', _numbered('roi_head.mask_head.fcs.{}.', first=1)),
     (r'^roi_head\.mask_head\.prediction\.', 'roi_head.mask_head.fc_logits.'),
     (r'^roi_heads\.mask_head\.point_head\.', 'roi_head.point_head.'),
@@ -198,7 +202,8 @@ def build_empty(cfg: Config) -> nn.Module:
         The model, on the meta device.
     """
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
-        return MODELS.build(cfg.model)
+        # A copy, for mmseg's segmentors write into their config.
+        return MODELS.build(copy.deepcopy(cfg.model))
 
 
 def our_name(name: str) -> str:

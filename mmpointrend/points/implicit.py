@@ -10,6 +10,7 @@ MLP of a region.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class InstanceMLP:
         self, in_channels: int, hidden_channels: int, out_channels: int, num_layers: int = 3
     ) -> None:
         widths = [in_channels, *[hidden_channels] * num_layers, out_channels]
-        self._shapes = list(zip(widths[1:], widths[:-1], strict=True))
+        self._shapes = [(outputs, inputs) for inputs, outputs in pairwise(widths)]
 
     @property
     def num_parameters(self) -> int:

@@ -1,12 +1,11 @@
 # Copyright (c) The mmpointrend authors.
-"""Heads of Implicit PointRend (arXiv 2104.06404): one that predicts the parameters of each RoI's MLP, one that uses them.
+"""Heads of Implicit PointRend (arXiv 2104.06404): one predicts the parameters of each RoI's MLP, one uses them.
 
 R RoIs, P points, C_l channels of a fine feature level, D parameters of an RoI.
 """
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.roi_heads.checks import probe_mask_head
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
 from mmpointrend.points import (
@@ -63,6 +64,8 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         self.mask_head = MMDET_MODELS.build(
             ConfigDict(num_parameters=self.point_head.mlp.num_parameters, **self._mask_head_config)
         )
+        # Says at once what the mask head cannot take.
+        probe_mask_head(self.mask_head, self.mask_roi_extractor)
         num_points = (self.test_cfg or {}).get('subdivision_num_points')
         if not isinstance(num_points, int) or num_points < 1:
             # None where the model is only trained; anything else is refused with the other keys of rendering.
