@@ -236,7 +236,7 @@ def convert(weights: Mapping[str, Tensor], cfg: Config) -> Conversion:
     """
     targets = build_empty(cfg).state_dict()
     conversion = Conversion({})
-    report = LoadReport(total=len(targets), offered=len(weights))
+    report = LoadReport(offered=len(weights))
     for name, value in weights.items():
         reason = next((text for key, text in _DROPPED.items() if re.search(key, name)), None)
         target = our_name(name)
@@ -258,6 +258,7 @@ def convert(weights: Mapping[str, Tensor], cfg: Config) -> Conversion:
             conversion.filled.append(name)
         else:
             report.missing.append(name)
+    report.total = len(targets) - len(conversion.filled)
     if report.missing or report.unexpected or report.reshaped:
         raise CheckpointError(f'the weights are of another model: {report}')
     return conversion

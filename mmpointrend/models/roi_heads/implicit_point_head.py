@@ -5,6 +5,7 @@ R RoIs, P points, C_l channels of a fine feature level, D parameters of an RoI.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -27,9 +28,10 @@ class ParameterHead(CoarseMaskHead):
         **kwargs: Those of :class:`CoarseMaskHead`, without ``num_classes`` and ``class_agnostic``.
     """
 
-    def __init__(self, num_parameters: int, l2_weight: float = 1e-5, **kwargs: object) -> None:
+    def __init__(self, num_parameters: int, l2_weight: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(num_classes=1, class_agnostic=True, **kwargs)
         self.l2_weight = l2_weight
+        # What mmdet calls the channels of its output; being class-agnostic, no one takes them for classes.
         self.num_classes, self.output_size = num_parameters, (1, 1)
         self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
 

@@ -39,7 +39,7 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
     ``point_head``.
     """
 
-    def init_mask_head(self, mask_roi_extractor: dict, mask_head: dict) -> None:
+    def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
         """mmdet's hook: the extractor now, the mask head once the point head says how many numbers it needs.
 
         Args:
