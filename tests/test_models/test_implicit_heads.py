@@ -30,9 +30,7 @@ def ask(head, level, roi, label, in_box):
         return head.point_head(in_box, [features], parameters, label)
 
 
-@pytest.mark.parametrize(
-    'strategy', ['UniformSelection', 'BiasedSelection', 'RegularGridSelection']
-)
+@pytest.mark.parametrize('strategy', ['UniformSelection', 'RegularGridSelection'])
 @pytest.mark.parametrize('levels', [(4,), (4, 8)])
 def test_every_parameter_learns(strategy, levels):
     config = implicit_config(levels)
@@ -176,6 +174,7 @@ def test_initialisation_is_that_of_detectron2():
             "point_head is .*needs 'mmpointrend.ImplicitPointHead'",
         ),
         ('mask_head.type', 'CoarseMaskHead', "mask_head is .*needs 'mmpointrend.ParameterHead'"),
+        ('train_cfg.point_selection', None, "set point_selection=dict.type='UniformSelection'"),
         ('mask_head.in_channels', 7, 'set mask_head.in_channels to 16'),
     ],
 )

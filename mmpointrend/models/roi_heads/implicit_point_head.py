@@ -35,18 +35,20 @@ class ParameterHead(CoarseMaskHead):
         self.num_classes, self.output_size = num_parameters, (1, 1)
         self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
 
-    def l2_loss(self, parameters: Tensor) -> Tensor:
-        """What keeps the parameters small.
+    def loss_and_target(self, mask_preds: Tensor, *args: Any) -> dict:
+        """Loss that keeps the parameters small, under mmdet's name for the loss of a mask head.
 
         Args:
-            parameters: Shape (R, D, 1, 1); R may be 0.
+            mask_preds: Parameters, shape (R, D, 1, 1); R may be 0.
+            *args: Ground truth, which they do not have.
 
         Returns:
-            Scalar, with a gradient for the whole head also where there is no RoI.
+            ``loss_parameters`` under 'loss_mask': a scalar with a gradient for the whole head, also where R is 0.
         """
+        squares = mask_preds.square()
         # The mean of nothing is no number, its sum is 0.
-        squares = parameters.square()
-        return self.l2_weight * (squares.sum() if len(parameters) == 0 else squares.mean())
+        loss = self.l2_weight * (squares.sum() if len(mask_preds) == 0 else squares.mean())
+        return {'loss_mask': {'loss_parameters': loss}}
 
 
 @MODELS.register_module()

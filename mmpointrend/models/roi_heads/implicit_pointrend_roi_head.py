@@ -7,23 +7,17 @@ B images, R RoIs of all images together, C channels of a fine feature level, P p
 import math
 from collections.abc import Callable
 
-from mmdet.models.task_modules.samplers import SamplingResult
+import torch
 from mmdet.registry import MODELS as MMDET_MODELS
-from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.roi_heads.checks import probe_mask_head
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
-from mmpointrend.points import (
-    ImplicitPredictor,
-    PointPredictor,
-    logit_uncertainty,
-    regular_grid,
-)
+from mmpointrend.models.selection import build_selection
+from mmpointrend.points import ImplicitPredictor, PointPredictor, regular_grid
 from mmpointrend.registry import MODELS
 
 __all__ = ['ImplicitPointRendRoIHead']
@@ -33,10 +27,10 @@ __all__ = ['ImplicitPointRendRoIHead']
 class ImplicitPointRendRoIHead(PointRendRoIHead):
     """PointRend whose mask head predicts, for each RoI, the parameters of the MLP that predicts its points.
 
-    There is no coarse mask: no coarse loss, and rendering starts from a grid of N predicted points, so that N
-    (``test_cfg.subdivision_num_points``) has to be a square number. Otherwise it has the config keys of
-    :class:`PointRendRoIHead`, with a :class:`ParameterHead` as ``mask_head`` and an :class:`ImplicitPointHead` as
-    ``point_head``.
+    There is no coarse mask: no coarse loss, nothing to select training points by, and rendering starts from a grid of N
+    predicted points, so that N (``test_cfg.subdivision_num_points``) has to be a square number. Otherwise it has the
+    config keys of :class:`PointRendRoIHead`, with a :class:`ParameterHead` as ``mask_head`` and an
+    :class:`ImplicitPointHead` as ``point_head``.
     """
 
     def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
@@ -66,6 +60,10 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         )
         # Says at once what the mask head cannot take.
         probe_mask_head(self.mask_head, self.mask_roi_extractor)
+        if self.train_cfg is not None:
+            # No region: a strategy that asks for uncertainties does so now.
+            selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
+            selection(0, self.train_cfg.num_points, _no_uncertainty, torch.device('cpu'))
         num_points = (self.test_cfg or {}).get('subdivision_num_points')
         if not isinstance(num_points, int) or num_points < 1:
             # None where the model is only trained; anything else is refused with the other keys of rendering.
@@ -78,37 +76,12 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             )
         return side
 
-    def mask_loss(
-        self,
-        x: tuple[Tensor, ...],
-        sampling_results: list[SamplingResult],
-        bbox_feats: Tensor,
-        batch_gt_instances: list[InstanceData],
-    ) -> dict:
-        """Loss of points, and of the size of the parameters.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            sampling_results: Sampled boxes of each image; positives may be missing anywhere.
-            bbox_feats: Unused, mmdet's interface.
-            batch_gt_instances: Ground truth of each image, with ``masks`` as bitmaps or polygons.
-
-        Returns:
-            The parameters (R, D, 1, 1) as 'mask_preds', and ``loss_point`` and ``loss_parameters`` under 'loss_mask'.
-        """
-        rois = bbox2roi([result.pos_priors for result in sampling_results])
-        mask_results = self._mask_forward(x, rois)
-        parameters = mask_results['mask_preds']
-        loss_point = self._point_loss(x, sampling_results, parameters, batch_gt_instances)
-        loss_parameters = self.mask_head.l2_loss(parameters)
-        losses = {'loss_point': loss_point, 'loss_parameters': loss_parameters}
-        return {**mask_results, 'loss_mask': losses}
-
-    def _uncertainty_at(
-        self, coarse: Tensor, labels: Tensor, predict: Callable[..., Tensor]
-    ) -> Callable[[Tensor], Tensor]:
-        """What maps points (R, P, 2) to their uncertainty (R, P): by the points' own logits, for want of others."""
-        return lambda points: logit_uncertainty(predict(points))
+    @torch.no_grad()
+    def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
+        """Points (R, P, 2) of a training step."""
+        return self.point_selection(
+            len(labels), self.train_cfg.num_points, _no_uncertainty, labels.device
+        )
 
     def _make_predictor(
         self,
@@ -128,4 +101,12 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         predict = self._point_predictor(x, rois, labels, coarse)
         side = self._coarse_size
         grid = regular_grid(side, side, rois.device).expand(len(rois), -1, -1)
-        return predict(grid).unflatten(2, (side, side)), predict
+        return predict(grid).unflatten(2, (side, side)).float(), predict
+
+
+def _no_uncertainty(points: Tensor) -> Tensor:
+    """Refuses: there is no coarse prediction to be unsure about."""
+    raise ConfigError(
+        'train_cfg.rcnn selects points by uncertainty, which Implicit PointRend does not know: set '
+        "point_selection=dict(type='UniformSelection')"
+    )

@@ -200,37 +200,26 @@ class PointRendRoIHead(StandardRoIHead):
         """
         batch_gt_instances = with_maskwise_crops(batch_gt_instances)
         mask_results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
-        loss = self._point_loss(x, sampling_results, mask_results['mask_preds'], batch_gt_instances)
-        mask_results['loss_mask']['loss_point'] = loss
-        return mask_results
-
-    def _point_loss(
-        self,
-        x: tuple[Tensor, ...],
-        sampling_results: list[SamplingResult],
-        coarse: Tensor,
-        batch_gt_instances: list[InstanceData],
-    ) -> Tensor:
-        """Loss of the point head, given what the mask head makes of the positives."""
+        coarse = mask_results['mask_preds']
         rois = bbox2roi([result.pos_priors for result in sampling_results])
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
-        predict = self._point_predictor(x, rois, labels, coarse)
-        with torch.no_grad():
-            points = self.point_selection(
-                len(rois),
-                self.train_cfg.num_points,
-                self._uncertainty_at(coarse, labels, predict),
-                rois.device,
-            )
+        points = self._select_training_points(coarse, labels)
         targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
-        return self.point_head.loss(predict(points), targets)
+        logits = self._point_predictor(x, rois, labels, coarse)(points)
+        mask_results['loss_mask']['loss_point'] = self.point_head.loss(logits, targets)
+        return mask_results
 
-    def _uncertainty_at(
-        self, coarse: Tensor, labels: Tensor, predict: Callable[..., Tensor]
-    ) -> Callable[[Tensor], Tensor]:
-        """What maps points (R, P, 2) to the uncertainty (R, P) that training selects them by."""
+    @torch.no_grad()
+    def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
+        """Points (R, P, 2) of a training step, by the uncertainty of each RoI's own class."""
         own = _of_class(coarse, labels)
-        return lambda points: logit_uncertainty(sample_features(own, points).transpose(1, 2))
+
+        def uncertainty_at(points: Tensor) -> Tensor:
+            return logit_uncertainty(sample_features(own, points).transpose(1, 2))
+
+        return self.point_selection(
+            len(own), self.train_cfg.num_points, uncertainty_at, coarse.device
+        )
 
     @staticmethod
     def _point_targets(
