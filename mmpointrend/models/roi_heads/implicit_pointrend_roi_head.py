@@ -6,6 +6,7 @@ B images, R RoIs of all images together, C channels of a fine feature level, P p
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
@@ -40,6 +41,7 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             mask_roi_extractor: Config of the mask RoI extractor.
             mask_head: Config of the parameter head.
         """
+        self.share_roi_extractor = False
         self.mask_roi_extractor = MMDET_MODELS.build(mask_roi_extractor)
         self._mask_head_config = mask_head
 
@@ -89,16 +91,21 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         map_index: Tensor,
         labels: Tensor,
         coarse: Tensor,
-        num_points: int | None,
+        **options: Any,
     ) -> PointPredictor:
         """Predictor of points by each RoI's own MLP."""
         return ImplicitPredictor(self.point_head, levels, coarse.flatten(1), map_index, labels)
 
     def _start_rendering(
-        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int,
     ) -> tuple[Tensor, Callable[..., Tensor]]:
         """A predicted grid (R, 1, h, w), and what predicts points."""
-        predict = self._point_predictor(x, rois, labels, coarse)
+        predict = self._point_predictor(x, rois, labels, coarse, num_points)
         side = self._coarse_size
         grid = regular_grid(side, side, rois.device).expand(len(rois), -1, -1)
         return predict(grid).unflatten(2, (side, side)).float(), predict

@@ -253,7 +253,9 @@ class PointRendRoIHead(StandardRoIHead):
         """What maps points (r, P, 2) of all RoIs, or those of a slice, to logits (r, 1, P) of their own classes."""
         strides = self.mask_roi_extractor.featmap_strides
         levels = x[: len(strides)]
-        predictor = self._make_predictor(levels, rois[:, 0].long(), labels, coarse, num_points)
+        predictor = self._make_predictor(
+            levels, rois[:, 0].long(), labels, coarse, num_points=num_points
+        )
 
         def predict(points: Tensor, regions: slice = slice(None)) -> Tensor:
             in_image = roi_points_to_image(rois[regions, 1:], points)
@@ -271,21 +273,23 @@ class PointRendRoIHead(StandardRoIHead):
         map_index: Tensor,
         labels: Tensor,
         coarse: Tensor,
-        num_points: int | None,
+        **options: Any,
     ) -> PointPredictor:
         """The core's predictor over fine levels, see :func:`mmpointrend.points.point_predictor`."""
-        return point_predictor(
-            self.point_head, levels, coarse, map_index, labels, num_points=num_points
-        )
+        return point_predictor(self.point_head, levels, coarse, map_index, labels, **options)
 
     def _start_rendering(
-        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int,
     ) -> tuple[Tensor, Callable[..., Tensor]]:
         """Logits (R, 1, h, w) of each RoI's own class that rendering starts from, and what predicts points.
 
         No other class is carried through the steps.
         """
-        num_points = self.rendering.num_points * self.rendering.steps
         predict = self._point_predictor(x, rois, labels, coarse, num_points)
         return _of_class(coarse, labels), predict
 
@@ -294,7 +298,9 @@ class PointRendRoIHead(StandardRoIHead):
     ) -> Tensor:
         """Mask logits (R, 1, H, W) of each RoI's own class."""
         rendering = self.rendering
-        start, predict = self._start_rendering(x, rois, labels, coarse)
+        start, predict = self._start_rendering(
+            x, rois, labels, coarse, rendering.num_points * rendering.steps
+        )
         return subdivide(
             start,
             predict,
@@ -372,8 +378,10 @@ class PointRendRoIHead(StandardRoIHead):
         order = [region for _, regions in batches for region in regions]
         index = torch.tensor(order, device=rois.device, dtype=torch.long)
         rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
-        own, predict = self._start_rendering(x, rois, labels, coarse)
         rendering = self.rendering
+        own, predict = self._start_rendering(
+            x, rois, labels, coarse, rendering.num_points * rendering.steps
+        )
         begin = 0
         for steps, regions in batches:
             batch = slice(begin, begin + len(regions))
