@@ -35,12 +35,13 @@ class ParameterHead(CoarseMaskHead):
         self.num_classes, self.output_size = num_parameters, (1, 1)
         self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
 
-    def loss_and_target(self, mask_preds: Tensor, *args: Any) -> dict:
+    def loss_and_target(self, mask_preds: Tensor, *args: Any, **kwargs: Any) -> dict:
         """Loss that keeps the parameters small, under mmdet's name for the loss of a mask head.
 
         Args:
             mask_preds: Parameters, shape (R, D, 1, 1); R may be 0.
-            *args: Ground truth, which they do not have.
+            *args: mmdet's interface: the ground truth, of which parameters have none.
+            **kwargs: Likewise.
 
         Returns:
             ``loss_parameters`` under 'loss_mask': a scalar with a gradient for the whole head, also where R is 0.
