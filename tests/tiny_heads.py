@@ -101,6 +101,20 @@ def roi_head_config(package='mmpointrend', levels=(4,)):
     )
 
 
+def implicit_config(levels=(4,)):
+    """Implicit PointRend's RoI head over the given feature strides."""
+    config = roi_head_config(levels=levels)
+    config.type = 'mmpointrend.ImplicitPointRendRoIHead'
+    config.mask_head.type = 'mmpointrend.ParameterHead'
+    del config.mask_head['num_classes'], config.mask_head['loss_mask']
+    config.point_head.type = 'mmpointrend.ImplicitPointHead'
+    del config.point_head['coarse_pred_each_layer']
+    config.point_head.num_frequencies = 8
+    config.train_cfg.point_selection = {'type': 'UniformSelection'}
+    config.test_cfg.subdivision_steps = 3
+    return config
+
+
 def build_roi_head(config):
     """RoI head with weights that make masks neither empty nor full."""
     with DefaultScope.overwrite_default_scope('mmdet'):

@@ -2,13 +2,23 @@
 """Adapters of the core to OpenMMLab's interfaces."""
 
 from mmpointrend.models.decode_heads import PointRendHead, SemanticPointHead
-from mmpointrend.models.roi_heads import CoarseMaskHead, MaskPointHead, PointRendRoIHead
+from mmpointrend.models.roi_heads import (
+    CoarseMaskHead,
+    ImplicitPointHead,
+    ImplicitPointRendRoIHead,
+    MaskPointHead,
+    ParameterHead,
+    PointRendRoIHead,
+)
 from mmpointrend.models.selection import build_selection
 from mmpointrend.models.tta import SegTTAModel
 
 __all__ = [
     'CoarseMaskHead',
+    'ImplicitPointHead',
+    'ImplicitPointRendRoIHead',
     'MaskPointHead',
+    'ParameterHead',
     'PointRendHead',
     'PointRendRoIHead',
     'SegTTAModel',

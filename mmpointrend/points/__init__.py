@@ -4,7 +4,7 @@
 Three parts (paper, section 3): *point selection* (:mod:`.selection`, :mod:`.uncertainty`), *point features*
 (:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them,
 :mod:`.output_grid` on the output's own pixels, and
-:mod:`.predictor` makes it fast.
+:mod:`.predictor` makes it fast. In :mod:`.implicit` every region has a point head of its own.
 What differs between instance and semantic segmentation enters as an argument.
 """
 
@@ -14,6 +14,7 @@ from mmpointrend.points.coordinates import (
     regular_grid,
     roi_points_to_image,
 )
+from mmpointrend.points.implicit import ImplicitPredictor, InstanceMLP, PositionalEncoding
 from mmpointrend.points.memory import empty, zeros
 from mmpointrend.points.mlp import PointMLP
 from mmpointrend.points.output_grid import (
@@ -63,10 +64,13 @@ __all__ = [
     'UNCERTAINTIES',
     'BiasedSelection',
     'BoxSampler',
+    'ImplicitPredictor',
+    'InstanceMLP',
     'OutputGrid',
     'PointMLP',
     'PointPredictor',
     'PointSelection',
+    'PositionalEncoding',
     'ProjectingPredictor',
     'RegularGridSelection',
     'ResolutionBatch',

@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Two processes train our RoI head, of which one has no instance: no rank may wait for a gradient that never comes."""
+"""Two processes train our RoI heads, of which one has no instance: no rank may wait for a gradient that never comes."""
 
 import os
 import socket
@@ -26,20 +26,27 @@ class _Losses(nn.Module):
 
 
 def _train(rank, port, folder):
-    from tiny_heads import build_roi_head, feature_levels, roi_head_config, training_batch
+    from tiny_heads import (
+        build_roi_head,
+        feature_levels,
+        implicit_config,
+        roi_head_config,
+        training_batch,
+    )
 
     import mmpointrend.models  # noqa: F401
 
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group('gloo', rank=rank, world_size=2)
-    model = DistributedDataParallel(_Losses(build_roi_head(roi_head_config())))
-    for _ in range(STEPS):
-        model.zero_grad()
-        samples, proposals = training_batch((2, 1) if rank == 0 else (0, 0))
-        model([level.detach() for level in feature_levels()], proposals, samples).backward()
-    gradients = {name: value.grad for name, value in model.module.head.named_parameters()}
-    torch.save(gradients, f'{folder}/{rank}.pth')
+    for name, config in (('explicit', roi_head_config()), ('implicit', implicit_config())):
+        model = DistributedDataParallel(_Losses(build_roi_head(config)))
+        for _ in range(STEPS):
+            model.zero_grad()
+            samples, proposals = training_batch((2, 1) if rank == 0 else (0, 0))
+            model([level.detach() for level in feature_levels()], proposals, samples).backward()
+        gradients = {name: value.grad for name, value in model.module.head.named_parameters()}
+        torch.save(gradients, f'{folder}/{name}_{rank}.pth')
     dist.destroy_process_group()
 
 
@@ -48,6 +55,10 @@ def test_one_rank_without_instances(tmp_path):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     mp.spawn(_train, (port, tmp_path), nprocs=2)
-    gradients = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
-    assert all(torch.equal(gradients[0][name], value) for name, value in gradients[1].items())
-    assert gradients[1]['point_head.fc_logits.weight'].abs().sum() > 0
+    for name, last in (
+        ('explicit', 'point_head.fc_logits.weight'),
+        ('implicit', 'mask_head.fc_logits.weight'),
+    ):
+        gradients = [torch.load(tmp_path / f'{name}_{rank}.pth') for rank in range(2)]
+        assert all(torch.equal(gradients[0][key], value) for key, value in gradients[1].items())
+        assert gradients[1][last].abs().sum() > 0

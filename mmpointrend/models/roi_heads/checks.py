@@ -9,9 +9,10 @@ from torch import nn
 from mmpointrend.errors import ConfigError
 
 __all__ = [
-    'check_classes',
+    'check_coarse_classes',
     'check_fine_channels',
     'check_mask_size',
+    'check_point_classes',
     'probe_mask_head',
     'roi_feature_shape',
 ]
@@ -69,15 +70,12 @@ def probe_mask_head(
     return channels, height
 
 
-def check_classes(
-    bbox_head: nn.Module, mask_head: nn.Module, point_head: nn.Module, coarse_channels: int
-) -> None:
-    """Refuse heads that count classes differently.
+def check_coarse_classes(bbox_head: nn.Module, mask_head: nn.Module, coarse_channels: int) -> None:
+    """Refuse a coarse head that counts classes differently than the box head.
 
     Args:
         bbox_head: The box head.
         mask_head: The coarse mask head.
-        point_head: The point head.
         coarse_channels: K of the coarse head.
 
     Raises:
@@ -89,6 +87,19 @@ def check_classes(
             f'roi_head.mask_head.num_classes is {coarse_channels}, roi_head.bbox_head.num_classes is {expected}: set '
             'both to the number of classes of the dataset'
         )
+
+
+def check_point_classes(bbox_head: nn.Module, point_head: nn.Module) -> None:
+    """Refuse a point head that counts classes differently than the box head.
+
+    Args:
+        bbox_head: The box head.
+        point_head: The point head.
+
+    Raises:
+        ConfigError: The numbers of classes differ.
+    """
+    expected = bbox_head.num_classes
     if point_head.num_classes != expected:
         raise ConfigError(
             f'roi_head.point_head.num_classes is {point_head.num_classes}, roi_head.bbox_head.num_classes is '

@@ -23,9 +23,10 @@ from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.box_features import BoxFeatures
 from mmpointrend.models.roi_heads.checks import (
-    check_classes,
+    check_coarse_classes,
     check_fine_channels,
     check_mask_size,
+    check_point_classes,
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
@@ -33,6 +34,7 @@ from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     OutputGrid,
+    PointPredictor,
     ResolutionBatch,
     SubdivisionObserver,
     batches_by_resolution,
@@ -101,28 +103,34 @@ class PointRendRoIHead(StandardRoIHead):
                 )
             kwargs[key] = _as_ours(kwargs[key])
         super().__init__(**kwargs)
-        coarse_channels, coarse_size = probe_mask_head(
-            self.mask_head,
-            self.mask_roi_extractor,
-            self.shared_head if self.with_shared_head else None,
-        )
-        self._coarse_size = coarse_size
-        self.point_head = MMDET_MODELS.build(
-            ConfigDict(coarse_channels=coarse_channels, **_as_ours(point_head))
-        )
-        check_classes(self.bbox_head, self.mask_head, self.point_head, coarse_channels)
+        self._coarse_size = self._init_point_head(_as_ours(point_head))
+        check_point_classes(self.bbox_head, self.point_head)
         check_fine_channels(self.point_head, self.mask_roi_extractor)
         if self.train_cfg is not None:
-            check_mask_size(self.train_cfg, coarse_size)
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
         if self.test_cfg is not None:
-            self.rendering = Rendering.from_config(self.test_cfg, 'test_cfg.rcnn', coarse_size)
+            self.rendering = Rendering.from_config(
+                self.test_cfg, 'test_cfg.rcnn', self._coarse_size
+            )
             self.adaptive_resolution = self.test_cfg.get('adaptive_resolution', False)
             if not isinstance(self.adaptive_resolution, bool):
                 raise ConfigError(
                     f'test_cfg.rcnn.adaptive_resolution is {self.adaptive_resolution}: set it to True or False'
                 )
         self.observer: SubdivisionObserver | None = None
+
+    def _init_point_head(self, config: ConfigDict) -> int:
+        """Build the point head to fit the mask head; the side of the map that rendering starts from."""
+        coarse_channels, coarse_size = probe_mask_head(
+            self.mask_head,
+            self.mask_roi_extractor,
+            self.shared_head if self.with_shared_head else None,
+        )
+        self.point_head = MMDET_MODELS.build(ConfigDict(coarse_channels=coarse_channels, **config))
+        check_coarse_classes(self.bbox_head, self.mask_head, coarse_channels)
+        if self.train_cfg is not None:
+            check_mask_size(self.train_cfg, coarse_size)
+        return coarse_size
 
     def forward(
         self,
@@ -207,9 +215,15 @@ class PointRendRoIHead(StandardRoIHead):
         fine = features.at(points)
         # Its copy of cells is not needed any more, at the peak of memory.
         del features
-        logits = self.point_head(fine, sample_features(coarse, points), labels)
+        logits = self._training_logits(points, fine, coarse, labels)
         losses['loss_point'] = self.point_head.loss(logits, targets)
         return {'mask_preds': coarse, 'mask_feats': on_grid, 'loss_mask': losses}
+
+    def _training_logits(
+        self, points: Tensor, fine: Tensor, coarse: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Logits (R, 1, P) of each RoI's own class at training points (R, P, 2) with their fine features (R, P, C)."""
+        return self.point_head(fine, sample_features(coarse, points), labels)
 
     def _coarse_logits(self, features: BoxFeatures) -> tuple[Tensor, Tensor]:
         """What the coarse head sees of the RoIs, (R, C, h, w), and its logits."""
@@ -275,12 +289,11 @@ class PointRendRoIHead(StandardRoIHead):
             rois.new_tensor([level.shape[-1], level.shape[-2]]) * stride
             for level, stride in zip(levels, strides, strict=True)
         ]
-        predictor = point_predictor(
-            self.point_head,
+        predictor = self._make_predictor(
             levels,
-            coarse,
             rois[:, 0].long(),
             labels,
+            coarse,
             num_points=num_points,
             extents=[rois[:, 1:] / size.repeat(2) for size in sizes],
         )
@@ -291,16 +304,43 @@ class PointRendRoIHead(StandardRoIHead):
 
         return predict
 
+    def _make_predictor(
+        self,
+        levels: tuple[Tensor, ...],
+        map_index: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        **options: Any,
+    ) -> PointPredictor:
+        """The core's predictor over fine levels, see :func:`mmpointrend.points.point_predictor`."""
+        return point_predictor(self.point_head, levels, coarse, map_index, labels, **options)
+
+    def _start_rendering(
+        self,
+        x: tuple[Tensor, ...],
+        rois: Tensor,
+        labels: Tensor,
+        coarse: Tensor,
+        num_points: int,
+    ) -> tuple[Tensor, Callable[..., Tensor]]:
+        """Logits (R, 1, h, w) of each RoI's own class that rendering starts from, and what predicts points.
+
+        No other class is carried through the steps.
+        """
+        predict = self._point_predictor(x, rois, labels, coarse, num_points)
+        return _of_class(coarse, labels), predict
+
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
     ) -> Tensor:
-        """Mask logits (R, 1, H, W) of each RoI's own class; no other class is carried through the steps."""
+        """Mask logits (R, 1, H, W) of each RoI's own class."""
         rendering = self.rendering
+        start, predict = self._start_rendering(
+            x, rois, labels, coarse, len(rois) * rendering.num_points * rendering.steps
+        )
         return subdivide(
-            _of_class(coarse, labels),
-            self._point_predictor(
-                x, rois, labels, coarse, len(rois) * rendering.num_points * rendering.steps
-            ),
+            start,
+            predict,
             num_points=rendering.num_points,
             steps=rendering.steps,
             scale_factor=rendering.scale_factor,
@@ -377,9 +417,8 @@ class PointRendRoIHead(StandardRoIHead):
         order = [region for batch in batches for region in batch.regions]
         index = torch.tensor(order, device=rois.device, dtype=torch.long)
         rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
-        own = _of_class(coarse, labels)
         total = sum(len(batch.regions) * self._num_points(batch) for batch in batches)
-        predict = self._point_predictor(x, rois, labels, coarse, total)
+        start, predict = self._start_rendering(x, rois, labels, coarse, total)
         begin = 0
         for batch in batches:
             part = slice(begin, begin + len(batch.regions))
@@ -392,7 +431,7 @@ class PointRendRoIHead(StandardRoIHead):
                     grid[part],
                     batch.rows,
                     batch.columns,
-                    own[part],
+                    start[part],
                     predict_part,
                     num_points=rendering.num_points,
                     last_num_points=batch.num_points,

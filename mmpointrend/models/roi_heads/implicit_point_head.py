@@ -1,0 +1,114 @@
+# Copyright (c) The mmpointrend authors.
+"""Heads of Implicit PointRend (arXiv 2104.06404): one predicts the parameters of each RoI's MLP, one uses them.
+
+R RoIs, P points, C_l channels of a fine feature level, D parameters of an RoI.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmpointrend.models.roi_heads.coarse_mask_head import CoarseMaskHead
+from mmpointrend.models.roi_heads.point_loss import PointLoss
+from mmpointrend.points import InstanceMLP, PositionalEncoding
+from mmpointrend.registry import MODELS
+
+__all__ = ['ImplicitPointHead', 'ParameterHead']
+
+
+@MODELS.register_module()
+class ParameterHead(CoarseMaskHead):
+    """The coarse mask head with D parameters in the place of a mask, as one pixel (R, D, 1, 1).
+
+    Args:
+        num_parameters: D; the RoI head fills it in.
+        l2_weight: Weight of the mean square of the parameters as a loss.
+        **kwargs: Those of :class:`CoarseMaskHead`, without ``num_classes`` and ``class_agnostic``.
+    """
+
+    def __init__(self, num_parameters: int, l2_weight: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(num_classes=1, class_agnostic=True, **kwargs)
+        self.l2_weight = l2_weight
+        # What mmdet calls the channels of its output; being class-agnostic, no one takes them for classes.
+        self.num_classes, self.output_size = num_parameters, (1, 1)
+        self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
+
+    def loss_and_target(self, mask_preds: Tensor, *args: Any, **kwargs: Any) -> dict:
+        """Loss that keeps the parameters small, under mmdet's name for the loss of a mask head.
+
+        Args:
+            mask_preds: Parameters, shape (R, D, 1, 1); R may be 0.
+            *args: mmdet's interface: the ground truth, of which parameters have none.
+            **kwargs: Likewise.
+
+        Returns:
+            ``loss_parameters`` under 'loss_mask': a scalar with a gradient for the whole head, also where R is 0.
+        """
+        squares = mask_preds.square()
+        # The mean of nothing is no number, its sum is 0.
+        loss = self.l2_weight * (squares.sum() if len(mask_preds) == 0 else squares.mean())
+        return {'loss_mask': {'loss_parameters': loss}}
+
+
+@MODELS.register_module()
+class ImplicitPointHead(PointLoss, BaseModule):
+    """Foreground logits of points by an MLP whose weights the :class:`ParameterHead` predicts for each RoI.
+
+    The MLP reads the encoded position of a point in its RoI and its fine features; no coarse prediction.
+
+    Args:
+        num_classes: Number of classes of the dataset.
+        num_fcs: Number of hidden layers.
+        in_channels: Channels of all fine feature levels together.
+        fc_channels: Width of the hidden layers.
+        class_agnostic: Whether one logit serves all classes.
+        num_frequencies: Half the channels of the positional encoding.
+        loss_point: See :class:`PointLoss`.
+        init_cfg: mmengine's.
+
+    Raises:
+        ConfigError: ``loss_point`` is no loss of points.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_fcs: int = 3,
+        in_channels: int = 256,
+        fc_channels: int = 256,
+        class_agnostic: bool = False,
+        num_frequencies: int = 128,
+        loss_point: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.class_agnostic = class_agnostic
+        self.positional_encoding = PositionalEncoding(num_frequencies)
+        self.mlp = InstanceMLP(
+            2 * num_frequencies + in_channels,
+            fc_channels,
+            1 if class_agnostic else num_classes,
+            num_fcs,
+        )
+        self._init_loss(loss_point)
+
+    def forward(
+        self, points: Tensor, features: Sequence[Tensor], parameters: Tensor, classes: Tensor
+    ) -> Tensor:
+        """Logits of points.
+
+        Args:
+            points: Points (x, y) in ``[0, 1]^2`` of their RoI, shape (R, P, 2).
+            features: Fine features of the points, a level each, shape (R, P, C_l).
+            parameters: The RoIs' MLPs, shape (R, D).
+            classes: The class of each RoI, integer, shape (R,).
+
+        Returns:
+            Logits of that class, shape (R, 1, P).
+        """
+        encoding = self.positional_encoding(points).to(parameters.dtype)
+        return self.mlp([encoding, *features], parameters, classes)
