@@ -132,12 +132,12 @@ class ImplicitPredictor:
     """Logits at points of regions that have their own MLP, see :class:`mmpointrend.points.PointPredictor`.
 
     Args:
-        head: Maps points (R, P, 2), a list of features (R, P, C_l), parameters (R, D) and classes (R,) to logits
-            (R, 1, P).
+        head: Maps points (R, P, 2), a list of features (R, P, C_l), parameters (R, D) and classes (R,) or None to
+            logits (R, 1, P), or (R, K, P).
         fine: Fine-grained feature maps, each (M, C_l, H_l, W_l).
         parameters: Shape (R, D).
         map_index: The fine map of each region, in ``[0, M)``, integer, shape (R,).
-        classes: The class wanted of each region, integer, shape (R,).
+        classes: The class wanted of each region, integer, shape (R,); all where it is None.
     """
 
     def __init__(
@@ -146,33 +146,30 @@ class ImplicitPredictor:
         fine: Sequence[Tensor],
         parameters: Tensor,
         map_index: Tensor,
-        classes: Tensor,
+        classes: Tensor | None,
     ) -> None:
         self._head = head
         # What the samples are read from, made once for all calls.
         self._fine = [level.contiguous(memory_format=torch.channels_last) for level in fine]
-        self._of_regions = parameters, map_index, classes
+        self._of_regions = [parameters, map_index, *([] if classes is None else [classes])]
 
     def __call__(
         self, points: Tensor, fine_points: Sequence[Tensor], regions: slice = _ALL
     ) -> Tensor:
         """Logits of points, see :class:`mmpointrend.points.PointPredictor`."""
         together = max(_POINTS_TOGETHER // max(points.shape[1], 1), 1)
-        inputs = [points, *(tensor[regions] for tensor in self._of_regions), *fine_points]
+        inputs = [points, *fine_points, *(tensor[regions] for tensor in self._of_regions)]
         parts = zip(*(tensor.split(together) for tensor in inputs), strict=True)
         return torch.cat([self._predict(*part) for part in parts])
 
-    def _predict(
-        self,
-        points: Tensor,
-        parameters: Tensor,
-        map_index: Tensor,
-        classes: Tensor,
-        *fine_points: Tensor,
-    ) -> Tensor:
-        """Logits (r, 1, P) of points of some regions."""
+    def _predict(self, points: Tensor, *others: Tensor) -> Tensor:
+        """Logits of points of some regions, given their places in the maps and what belongs to the regions."""
+        fine_points, (parameters, map_index, *classes) = (
+            others[: len(self._fine)],
+            others[len(self._fine) :],
+        )
         features = [
             sample_features(level, at, map_index)
             for level, at in zip(self._fine, fine_points, strict=True)
         ]
-        return self._head(points, features, parameters, classes)
+        return self._head(points, features, parameters, *(classes or [None]))

@@ -97,7 +97,11 @@ class ImplicitPointHead(PointLoss, BaseModule):
         self._init_loss(loss_point)
 
     def forward(
-        self, points: Tensor, features: Sequence[Tensor], parameters: Tensor, classes: Tensor
+        self,
+        points: Tensor,
+        features: Sequence[Tensor],
+        parameters: Tensor,
+        classes: Tensor | None,
     ) -> Tensor:
         """Logits of points.
 
@@ -105,10 +109,10 @@ class ImplicitPointHead(PointLoss, BaseModule):
             points: Points (x, y) in ``[0, 1]^2`` of their RoI, shape (R, P, 2).
             features: Fine features of the points, a level each, shape (R, P, C_l).
             parameters: The RoIs' MLPs, shape (R, D).
-            classes: The class of each RoI, integer, shape (R,).
+            classes: The class of each RoI, integer, shape (R,); all where it is None.
 
         Returns:
-            Logits of that class, shape (R, 1, P).
+            Logits of that class, shape (R, 1, P), or (R, K, P).
         """
         encoding = self.positional_encoding(points).to(parameters.dtype)
         return self.mlp([encoding, *features], parameters, classes)

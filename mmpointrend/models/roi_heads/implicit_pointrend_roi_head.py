@@ -95,7 +95,7 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         self,
         levels: tuple[Tensor, ...],
         map_index: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         coarse: Tensor,
         **options: Any,
     ) -> PointPredictor:

@@ -308,7 +308,7 @@ class PointRendRoIHead(StandardRoIHead):
         self,
         levels: tuple[Tensor, ...],
         map_index: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         coarse: Tensor,
         **options: Any,
     ) -> PointPredictor:
