@@ -267,11 +267,13 @@ def convert(weights: Mapping[str, Tensor], cfg: Config) -> Conversion:
 def _check_pixels(name: str, value: Tensor, cfg: Config) -> None:
     """Refuse another mean or standard deviation of pixels than the target's."""
     kind = name.removeprefix('pixel_')
-    ours = cfg.model.data_preprocessor.get(kind)
-    if kind in ('mean', 'std') and not np.allclose(value.flatten().tolist(), ours, atol=1e-3):
+    if kind not in ('mean', 'std'):
+        return
+    theirs = [round(number, 3) for number in value.flatten().tolist()]
+    ours = list(cfg.model.data_preprocessor.get(kind) or [])
+    if len(theirs) != len(ours) or not np.allclose(theirs, ours, atol=1e-3):
         raise CheckpointError(
-            f'the weights are of another model: its {name} is {value.flatten().tolist()}, that of '
-            f'model.data_preprocessor {ours}'
+            f'the weights are of another model: its {name} is {theirs}, that of model.data_preprocessor {ours}'
         )
 
 
