@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmpointrend.points.sampling import without_autocast
 from mmpointrend.points.selection import select_uncertain
 from mmpointrend.points.subdivision import subdivide
 from mmpointrend.points.uncertainty import Uncertainty, logit_uncertainty
@@ -118,7 +119,7 @@ class OutputGrid:
             for axis, number in enumerate((columns, rows))
         )
         # Half precision would move the boundary.
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps.device):
             return down.unsqueeze(1) @ maps.to(down.dtype) @ across.mT.unsqueeze(1)
 
 
