@@ -114,8 +114,12 @@ class MaskBranch:
         return once + a_point * points
 
 
-# Operations that add a product to their first operand.
+# Operations that add a product to their first operand, and those that torch has formulas for under another name.
 _ADDING = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)
+_IN_PLACE = {
+    torch.ops.aten.addmm_: torch.ops.aten.addmm,
+    torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm,
+}
 
 
 def _storage(value: Any) -> int | None:
@@ -148,10 +152,11 @@ class _Counter(TorchDispatchMode):
         """Run an operation, and count it if torch has a formula for it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        formula = flop_registry.get(func.overloadpacket)
+        operation = _IN_PLACE.get(func.overloadpacket, func.overloadpacket)
+        formula = flop_registry.get(operation)
         if formula is not None:
             output = result if isinstance(result, Tensor) else result[0]
-            name, begins = self._layer(func.overloadpacket, args)
+            name, begins = self._layer(operation, args)
             products, outputs = self._costs.get(name, (0, 0))
             # torch counts the multiplication and the addition.
             products += formula(*args, **kwargs, out_val=result) // 2
@@ -338,8 +343,13 @@ def _steps_of(head: Any, coarse: Tensor) -> Iterator[list[Step]]:
 
 def _steps_onto(rendering: Rendering, coarse_side: int, height: int, width: int) -> list[Step]:
     """The renderer's steps onto the pixels of a box, without skipped ones."""
-    num_points, scale_factor = rendering.num_points, rendering.scale_factor
-    ((steps, _),) = batches_by_resolution([(width, height)], num_points, coarse_side, scale_factor)
+    scale_factor = rendering.scale_factor
+    full_side = coarse_side * scale_factor**rendering.steps
+    (batch,) = batches_by_resolution(
+        [(width, height)], rendering.num_points, coarse_side, full_side, scale_factor
+    )
+    if batch.steps is None:
+        return [Step(height, width, batch.num_pixels)]
     predicted: list[int] = []
 
     def predict_points(points: Tensor) -> Tensor:
@@ -348,15 +358,17 @@ def _steps_onto(rendering: Rendering, coarse_side: int, height: int, width: int)
 
     subdivide_onto(
         OutputGrid.of_boxes(torch.tensor([[0.0, 0.0, width, height]]), height, width),
-        width * height,
+        batch.rows,
+        batch.columns,
         torch.zeros(1, 1, coarse_side, coarse_side),
         predict_points,
-        num_points=num_points,
-        steps=steps,
+        num_points=rendering.num_points,
+        last_num_points=batch.num_points,
+        steps=batch.steps,
         scale_factor=scale_factor,
     )
     # Only early steps are skipped, and the last one is onto the box.
-    sides = [coarse_side * scale_factor**step for step in range(1, steps + 1)]
+    sides = [coarse_side * scale_factor**step for step in range(1, batch.steps + 1)]
     sizes = [*((side, side) for side in sides), (height, width)]
     return [
         Step(*size, points)

@@ -175,7 +175,8 @@ def test_steps(model, num_points, steps, expected):
     [
         ((5, 9), [(5, 9, 45)]),  # no more pixels than the 49 points
         ((20, 10), [(14, 14, 49), (20, 10, 49)]),
-        ((100, 60), [(14, 14, 49), (28, 28, 49), (56, 56, 49), (100, 60, 49)]),
+        # Larger than the full 56 pixels: twice the points on the output.
+        ((100, 60), [(14, 14, 49), (28, 28, 49), (56, 56, 49), (100, 60, 98)]),
     ],
 )
 def test_steps_onto_the_output(model, box, expected):
