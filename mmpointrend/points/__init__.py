@@ -15,7 +15,7 @@ from mmpointrend.points.coordinates import (
     roi_points_to_image,
 )
 from mmpointrend.points.implicit import ImplicitPredictor, InstanceMLP, PositionalEncoding
-from mmpointrend.points.memory import empty, zeros
+from mmpointrend.points.memory import zeros
 from mmpointrend.points.mlp import PointMLP
 from mmpointrend.points.output_grid import (
     OutputGrid,
@@ -82,7 +82,6 @@ __all__ = [
     'batches_by_resolution',
     'bilinear_corners',
     'covered_cells',
-    'empty',
     'grid_points',
     'logit_uncertainty',
     'map_corners',

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpointrend.points.memory import empty
 from mmpointrend.points.sampling import covered_cells, map_corners, sample_features, sample_rows
 
 __all__ = ['LinearMap', 'linear_map', 'maps_of_regions']
@@ -199,7 +198,7 @@ def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | 
         rows = (cells.to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:
         num_cells = maps[:, 0].numel() if tiles is None else int(tiles.sum()) * _TILE
-        rows = empty((num_cells, len(weight)), weight.dtype, weight.device)
+        rows = weight.new_empty(num_cells, len(weight))
         begin = 0
         for cells in _parts(maps, tiles):
             end = begin + cells.shape[1]

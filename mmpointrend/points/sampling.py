@@ -36,7 +36,8 @@ __all__ = [
 # Reading rows wants the whole map channels-last, `grid_sample` reads four corners in each channel's own place: as long
 # as for three cells of the copy, or for eight in both directions (256 channels).
 _CELLS_A_POINT = {False: 3, True: 8}
-# `grid_sample` is parallel over its batch alone: of the points of one map, it gets at most so many parts.
+# `grid_sample` is parallel over its batch alone, so that it gets the channels of one map as so many maps: 8,192 points of
+# 256 channels take 6 -> 2 ms by two threads, and 6 -> 4.5 ms by one.
 _PARTS = 16
 # With few channels there is little to read, and the time goes into indices and weights, of which `grid_sample` makes
 # none: 75,000 points of one channel take 0.2 ms instead of 5 (8 channels, both directions: 1.6 instead of 5.9).
@@ -175,16 +176,16 @@ def sample_features(
     ):
         regions, number = points.shape[:2]
         # Its coordinates end at -1 and 1.
-        at = 2 * points - 1
-        parts = math.gcd(regions * number, _PARTS) if one_map and points.device.type == 'cpu' else 1
+        at = (2 * points - 1).unsqueeze(1).to(maps.dtype)
         if one_map:
-            at = at.view(parts, -1, 2)
-            maps = maps.expand(parts, -1, -1, -1)
+            parts = math.gcd(channels, _PARTS)
+            maps = maps[0].unflatten(0, (parts, -1))
+            at = at.reshape(1, 1, -1, 2).expand(parts, -1, -1, -1)
         with without_autocast(maps.device):
-            samples = F.grid_sample(
-                maps, at.unsqueeze(1).to(maps.dtype), align_corners=align_corners
-            )
-        return samples.squeeze(2).transpose(1, 2).reshape(regions, number, channels)
+            samples = F.grid_sample(maps, at, align_corners=align_corners)
+        if one_map:
+            return samples.reshape(channels, regions, number).permute(1, 2, 0)
+        return samples.squeeze(2).transpose(1, 2)
     indices, weights = map_corners(points, height, width, map_index, align_corners)
     rows = _for_sums(maps).permute(0, 2, 3, 1).reshape(-1, channels)
     return sample_rows(rows, indices, weights.to(rows.dtype)).to(maps.dtype)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpointrend.points.coordinates import grid_points
-from mmpointrend.points.memory import empty
 from mmpointrend.points.selection import select_uncertain
 from mmpointrend.points.uncertainty import Uncertainty, logit_uncertainty
 
@@ -111,16 +110,9 @@ def subdivide(
 
 def _upsample(logits: Tensor, height: int, width: int, align_corners: bool) -> Tensor:
     """Bilinear upsampling into new, contiguous memory; of no regions as well, which ``interpolate`` refuses."""
-    shape = (*logits.shape[:2], height, width)
     if logits.shape[0] == 0:
-        return logits.new_zeros(shape)
-    needs_gradient = logits.requires_grad and torch.is_grad_enabled()
-    if needs_gradient or torch.compiler.is_compiling():
-        upsampled = F.interpolate(
-            logits, size=(height, width), mode='bilinear', align_corners=align_corners
-        )
-        return upsampled.contiguous(memory_format=torch.contiguous_format)
-    out = empty(shape, logits.dtype, logits.device)
-    return torch.ops.aten.upsample_bilinear2d.out(
-        logits.contiguous(), [height, width], align_corners, out=out
+        return logits.new_zeros(*logits.shape[:2], height, width)
+    upsampled = F.interpolate(
+        logits, size=(height, width), mode='bilinear', align_corners=align_corners
     )
+    return upsampled.contiguous(memory_format=torch.contiguous_format)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmpointrend.points.memory import empty
-
 __all__ = ['UNCERTAINTIES', 'Uncertainty', 'logit_uncertainty', 'probability_uncertainty']
 
 Uncertainty = Callable[[Tensor], Tensor]
@@ -49,10 +47,7 @@ def logit_uncertainty(logits: Tensor) -> Tensor:
     Returns:
         Minus the absolute logit where k is 1, else minus the margin of the two largest logits; <= 0, shape (R, ...).
     """
-    if logits.shape[1] > 1:
-        return _negative_margin(logits)
-    out = empty(logits[:, 0].shape, logits.dtype, logits.device)
-    return torch.abs(logits[:, 0], out=out).neg_()
+    return logits[:, 0].abs().neg_() if logits.shape[1] == 1 else _negative_margin(logits)
 
 
 @torch.no_grad()
