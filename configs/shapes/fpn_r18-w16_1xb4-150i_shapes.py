@@ -7,3 +7,4 @@ model = dict(
         in_channels=[48, 48, 48, 48], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32]
     )
 )
+find_unused_parameters = False

@@ -88,9 +88,15 @@ def execute(command: Command) -> None:
 
 
 def _last_words(log: Path) -> str:
-    """The last error that a log states, else its last line."""
-    lines = log.read_text(encoding='utf-8', errors='replace').split('\n$ ')[-1].splitlines()[1:]
-    errors = [line for line in lines if re.match(r'(error: |[\w.]*(Error|Exception)\b)', line)]
+    """The last error that the last process of a log states, else its last line."""
+    text = log.read_text(encoding='utf-8', errors='replace').split('\n$ ')[-1]
+    lines = [re.sub(r'^\[rank\d+\]: ', '', line) for line in text.splitlines()[1:]]
+    # torch's launcher reports only that one of its processes has failed.
+    errors = [
+        line
+        for line in lines
+        if re.match(r'error: |(?!torch\.distributed)[\w.]*(Error|Exception)\b', line)
+    ]
     return (errors or [line for line in lines if line.strip()] or [''])[-1].removeprefix('error: ')
 
 

@@ -33,6 +33,7 @@ _INSTANCE = (
     Column('mask AP', _DETECTIONS, 'coco/segm_mAP', 100),
     Column('Boundary AP', _DETECTIONS, 'coco/boundary_mAP', 100),
     Column('boundary IoU, gt boxes', _GT_BOXES, 'gt_box/boundary_IoU', 100),
+    Column('the same, small', _GT_BOXES, 'gt_box/boundary_IoU_s', 100),
     Column('the same, large', _GT_BOXES, 'gt_box/boundary_IoU_l', 100),
 )
 _SEMANTIC = (

@@ -224,6 +224,11 @@ def test_torchs_launcher_goes_through_the_scripts(home, tmp_path):
     [
         ('import sys; print("noise"); sys.exit("error: the data are not there.")', 'the data are'),
         ('print("x")\nraise ValueError("of a kind")\n', 'ValueError: of a kind'),
+        (
+            'import sys\nprint("[rank1]: RuntimeError: unused")\n'
+            'print("torch.distributed.elastic.ChildFailedError: ")\nsys.exit(1)',
+            '^RuntimeError: unused',
+        ),
         ('import sys; print("the end"); sys.exit(3)', 'the end'),
         ('import sys; sys.exit(3)', 'exit status 3'),
     ],

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmpointrend.models.selection import build_selection
-from mmpointrend.points import BiasedSelection, RegularGridSelection
+from mmpointrend.points import BiasedSelection, RegularGridSelection, UniformSelection
 from mmpointrend.reproduction import Table, Toy, paper_tables, toy_tables
 from mmpointrend.reproduction.runs import HOME
 
@@ -81,39 +81,44 @@ def test_published_gains(number, row, base, gains):
     assert found == pytest.approx(gains)
 
 
-def toy_config(table: int, title: str) -> Config:
+def resolved(table: Table, title: str) -> Config:
     """Config of the first test of a row, as it is run."""
-    row = next(row for row in TOY[table].rows if row.title == title)
+    row = next(row for row in table.rows if row.title == title)
     test = next(iter(row.tests.values()))
     cfg = Config.fromfile(HOME / 'configs' / f'{test.config or test.training.config}.py')
     cfg.merge_from_dict({**test.training.options, **test.options})
     return cfg
 
 
-@pytest.mark.parametrize('table', [1, 3])
-def test_toy_renders_at_the_size_and_with_the_points_of_the_row(table):
-    for row in TOY[table].rows:
+@pytest.mark.parametrize(
+    'table', [PAPER[1], PAPER[3], TOY[1], TOY[3]], ids=['paper-1', 'paper-3', 'toy-1', 'toy-3']
+)
+def test_masks_are_rendered_at_the_size_and_with_the_points_of_the_row(table):
+    for row in table.rows:
         if 'conv' in row.title:
             continue
         side = int(re.search(r'(\d+)x', row.title)[1])
         points = re.search(r'N = (\d+)²', row.title)
-        rcnn = toy_config(table, row.title).model.test_cfg.rcnn
+        rcnn = resolved(table, row.title).model.test_cfg.rcnn
         assert 7 * 2**rcnn.subdivision_steps == side
         assert rcnn.subdivision_num_points == (int(points[1]) if points else 28) ** 2
 
 
-def test_toy_trains_by_the_selection_of_the_row():
+@pytest.mark.parametrize(('table', 'points'), [(PAPER[4], 49), (TOY[4], 196)], ids=['paper', 'toy'])
+def test_points_are_selected_as_the_row_says(table, points):
     expected = {
         'regular grid': RegularGridSelection(),
-        'uniform': BiasedSelection(1, 0.0),
-        'mildly biased, k = 3, β = 0.75': BiasedSelection(3, 0.75),
-        'heavily biased, k = 10, β = 1': BiasedSelection(10, 1.0),
+        'uniform': BiasedSelection(1, 0),
+        'mildly biased': BiasedSelection(3, 0.75),
+        'heavily biased': BiasedSelection(10, 1),
     }
-    assert [row.title for row in TOY[4].rows] == list(expected)
-    for title, selection in expected.items():
-        train_cfg = toy_config(4, title).model.train_cfg.rcnn
-        assert build_selection(train_cfg, 'train_cfg.rcnn') == selection
-        assert train_cfg.num_points == 14**2
+    assert [row.title.partition(',')[0] for row in table.rows] == list(expected)
+    for row, selection in zip(table.rows, expected.values(), strict=True):
+        train_cfg = resolved(table, row.title).model.train_cfg.rcnn
+        assert train_cfg.num_points == points
+        # UniformSelection and k = 1, beta = 0 are two names of one strategy.
+        built = build_selection(train_cfg, 'train_cfg.rcnn')
+        assert built == selection or (isinstance(built, UniformSelection) and row is table.rows[1])
 
 
 def test_stride_8_takes_the_weights_of_stride_16_and_gives_maps_twice_as_large():
@@ -121,7 +126,7 @@ def test_stride_8_takes_the_weights_of_stride_16_and_gives_maps_twice_as_large()
     models = []
     with DefaultScope.overwrite_default_scope('mmseg'):
         for title in titles:
-            cfg = toy_config(6, title)
+            cfg = resolved(TOY[6], title)
             cfg.model.backbone.init_cfg = None
             models.append(MODELS.build(cfg.model).eval())
     models[1].load_state_dict(models[0].state_dict(), strict=True)

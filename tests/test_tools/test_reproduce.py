@@ -32,6 +32,7 @@ def fake_runs(monkeypatch) -> None:
             'coco/segm_mAP': 0.1,
             'coco/boundary_mAP': 0.1,
             'gt_box/boundary_IoU': GT_BOXES.get(kind, (0,))[min(seed, 2)],
+            'gt_box/boundary_IoU_s': 0.1,
             'gt_box/boundary_IoU_l': 0.1,
         }
 
@@ -50,7 +51,7 @@ def test_mini_table_on_the_screen_and_in_markdown(repo, fake_runs, tmp_path, cap
     line = next(line for line in page.read_text().splitlines() if '224x224' in line)
     assert line == (
         '| PointRend, 224x224 | 10.0 ± 0.0 (+0.0 ± 0.0) | 10.0 ± 0.0 (+0.0 ± 0.0) | '
-        '61.0 ± 1.0 (+10.0 ± 1.0) | 10.0 ± 0.0 (+0.0 ± 0.0) | 36.3 (+1.1) | 39.7 (+2.1) | '
+        '61.0 ± 1.0 (+10.0 ± 1.0) | 10.0 ± 0.0 (+0.0 ± 0.0) | 10.0 ± 0.0 (+0.0 ± 0.0) | 36.3 (+1.1) | 39.7 (+2.1) | '
         '35.8 (+2.8) |'
     )
     assert (tmp_path / 'work' / 'shapes' / 'val' / '000000.jpg').is_file()
