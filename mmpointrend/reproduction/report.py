@@ -71,11 +71,14 @@ class Filled:
     @property
     def caption(self) -> str:
         """What the figures are."""
-        runs = 'one run' if len(self.seeds) == 1 else f'{len(self.seeds)} runs'
-        seeds = f'seed{"s" * (len(self.seeds) > 1)} {", ".join(map(str, self.seeds))}'
-        what = f'{self.table.statistic} ± sample standard deviation of {runs} ({seeds})'
         if len(self.seeds) == 1:
-            what = f'{runs} ({seeds})'
+            what = f'one run (seed {self.seeds[0]})'
+        else:
+            seeds = ', '.join(map(str, self.seeds))
+            what = (
+                f'{self.table.statistic} ± sample standard deviation of {len(self.seeds)} runs '
+                f'(seeds {seeds})'
+            )
         if self.table.comparable:
             return f'{what}; the difference is ours minus the published figure.'
         return (
@@ -149,14 +152,14 @@ def _values(
     return found
 
 
-def _cell(summary: Summary | None, asked: int, digits: int = 1, signed: bool = False) -> str:
+def _cell(summary: Summary | None, asked: int, signed: bool = False) -> str:
     """A summary in few characters, with the number of runs where some are missing."""
     if summary is None:
         return _MISSING
     sign = '+' if signed else ''
-    text = f'{summary.center:{sign}.{digits}f}'
+    text = f'{summary.center:{sign}.1f}'
     if summary.spread is not None:
-        text += f' ± {summary.spread:.{digits}f}'
+        text += f' ± {summary.spread:.1f}'
     return text if summary.count == asked else f'{text} [{summary.count} of {asked}]'
 
 

@@ -142,6 +142,7 @@ class Reproduction:
         redo: Whether runs of a config that has changed since are done anew; otherwise they fail.
         tell: Called with a line for every run that starts or ends.
         run: Runs a command, as :func:`execute` does.
+        failures: What has failed so far: name of the run -> why.
     """
 
     work: Path

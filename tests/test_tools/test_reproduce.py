@@ -18,7 +18,7 @@ def reproduce(repo: Path, *arguments: object) -> None:
     argv = [str(repo / 'tools' / 'reproduce.py'), *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', argv)
-        patch.setenv('COLUMNS', '200')
+        patch.setenv('COLUMNS', '250')
         runpy.run_path(argv[0], run_name='__main__')
 
 
