@@ -156,6 +156,7 @@ class Reproduction:
     tell: Callable[[str], None] = lambda line: None
     run: Callable[[Command], None] = execute
     failures: dict[str, str] = field(default_factory=dict, init=False)
+    _recipes: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def figures(self, test: Evaluation, seed: int) -> Figures | None:
         """Figures of a test, for which whatever is missing is run.
@@ -281,6 +282,7 @@ class Reproduction:
     def _timed(self, name: str, command: Command) -> float:
         """Seconds that a process takes."""
         self.tell(f'{name} ...')
+        self._recipes.clear()  # configs may be edited during a run of hours
         start = time.monotonic()
         try:
             self.run(command)
@@ -300,7 +302,7 @@ class Reproduction:
     def _digest(self, training: Training, seed: int) -> str:
         """Fingerprint of a training and of all that it starts from."""
         starts = [self._digest(start, seed) for start in training.starts.values()]
-        recipe = _resolved(training.config, self._training_options(training, seed))
+        recipe = self._recipe(training.config, self._training_options(training, seed))
         return fingerprint(self.data, starts, recipe)
 
     def _test_digest(self, test: Evaluation, seed: int) -> str:
@@ -310,8 +312,15 @@ class Reproduction:
             weights: object = self._digest(test.training, seed)
         else:
             weights = str(given.resolve()), given.stat().st_size, given.stat().st_mtime_ns
-        recipe = _resolved(test.config or test.training.config, self._test_options(test))
+        recipe = self._recipe(test.config or test.training.config, self._test_options(test))
         return fingerprint(self.data, weights, recipe)
+
+    def _recipe(self, config: str, options: Options) -> dict[str, Any]:
+        """A config as it would be run, read once between two runs."""
+        key = fingerprint(config, options)
+        if key not in self._recipes:
+            self._recipes[key] = _resolved(config, options)
+        return self._recipes[key]
 
 
 def _config(name: str) -> Path:

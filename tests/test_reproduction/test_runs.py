@@ -207,6 +207,7 @@ def test_states(tmp_path, tools, home):
     work.figures(TEST, 0)
     assert states() == ['done', 'to test', 'no config']
     (home / 'head.py').write_text('name = "changed"\n')
+    work = reproduction(tmp_path, tools)
     assert states()[:2] == ['changed since', 'changed since']
 
 
