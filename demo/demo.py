@@ -20,7 +20,9 @@ from pictures import draw_all
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from stages import HEADS, TRUNK, Figures, Options, make_data, run_stage, stage_steps
+from stages import HEADS, TRUNK, Options, make_data, run_stage, stage_steps
+
+from mmpointrend.engine.results import Figures
 
 # Row: title, figures of the standard head and of PointRend (stage, metric), factor to percent.
 ROWS = (

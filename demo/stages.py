@@ -5,10 +5,8 @@ A stage that is finished leaves ``result.json`` in its folder, with a fingerprin
 depends on; it is taken from there as long as the fingerprint holds.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmpointrend.datasets.shapes.writer import write_split
+from mmpointrend.datasets.shapes import write_missing
 from mmpointrend.engine import CheckedRunner
+from mmpointrend.engine.results import Figures, fingerprint, read_result, write_result
 from mmpointrend.registry import LOOPS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'shapes'
-
-Figures = dict[str, float]
-"""What a test prints: name of the metric -> value."""
 
 
 @dataclass(frozen=True)
@@ -120,26 +116,6 @@ class _ProgressHook(Hook):
         self.advance('testing')
 
 
-def fingerprint(*parts: object) -> str:
-    """Short digest of what a stage depends on; equal parts give equal digests."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def read_result(folder: Path, expected: str) -> Figures | None:
-    """Figures of a finished stage, or None where it has not been run as it would be now."""
-    path = folder / 'result.json'
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text(encoding='utf-8'))
-    return record['figures'] if record['fingerprint'] == expected else None
-
-
-def write_result(folder: Path, digest: str, figures: Mapping[str, float]) -> None:
-    """Marks a stage as finished."""
-    record = {'fingerprint': digest, 'figures': {k: float(v) for k, v in figures.items()}}
-    (folder / 'result.json').write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
-
-
 def stage_config(stage: Stage, options: Options) -> Config:
     """The stage's config with the demo's folders, seed and length put in.
 
@@ -173,14 +149,8 @@ def make_data(options: Options, advance: Callable[[str], None]) -> str:
     Returns:
         Its fingerprint.
     """
-    digest = fingerprint(options.seed, options.train, options.val, options.size)
-    if read_result(options.data, digest) is None:
-        for split, count in (('train', options.train), ('val', options.val)):
-            where = (options.data, split, count, options.size, options.seed)
-            for _ in write_split(*where, one_class=True, plain=True):
-                advance(split)
-        write_result(options.data, digest, {})
-    return digest
+    sizes = {'train': options.train, 'val': options.val}
+    return write_missing(options.data, sizes, options.size, options.seed, advance)
 
 
 def run_stage(

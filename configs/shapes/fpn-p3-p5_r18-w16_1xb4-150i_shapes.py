@@ -8,3 +8,5 @@ model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=trunk, prefix='backbone.')),
     neck=dict(init_cfg=dict(type='Pretrained', checkpoint=trunk, prefix='neck.')),
 )
+# The FPN's convolutions of P2 are nobody's here; distributed training wants to know.
+find_unused_parameters = True

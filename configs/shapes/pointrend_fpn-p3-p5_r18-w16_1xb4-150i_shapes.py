@@ -19,3 +19,4 @@ model = dict(
     train_cfg=dict(num_points=2048, oversample_ratio=3, importance_sample_ratio=0.75),
     test_cfg=dict(subdivision_steps=3, subdivision_num_points=8096, scale_factor=2),
 )
+find_unused_parameters = False  # the point head reads P2

@@ -36,8 +36,8 @@ __all__ = [
 # Reading rows wants the whole map channels-last, `grid_sample` reads four corners in each channel's own place: as long
 # as for three cells of the copy, or for eight in both directions (256 channels).
 _CELLS_A_POINT = {False: 3, True: 8}
-# `grid_sample` is parallel over its batch alone, so that it gets the channels of one map as so many maps: 8,192 points of
-# 256 channels take 6 -> 2 ms by two threads, and 6 -> 4.5 ms by one.
+# `grid_sample` is parallel over its batch alone, so that it gets the channels of one map as so many maps: 8,192 points
+# of 256 channels take 6 -> 2 ms by two threads, and 6 -> 4.5 ms by one.
 _PARTS = 16
 # With few channels there is little to read, and the time goes into indices and weights, of which `grid_sample` makes
 # none: 75,000 points of one channel take 0.2 ms instead of 5 (8 channels, both directions: 1.6 instead of 5.9).

@@ -3,7 +3,7 @@
 
 from mmpointrend.datasets.shapes.dataset import ShapesInstanceDataset, ShapesSemanticDataset
 from mmpointrend.datasets.shapes.scene import CLASSES, Scene, ShapeInstance, render_scene
-from mmpointrend.datasets.shapes.writer import PALETTE, write_split
+from mmpointrend.datasets.shapes.writer import PALETTE, write_missing, write_split
 
 __all__ = [
     'CLASSES',
@@ -13,5 +13,6 @@ __all__ = [
     'ShapesInstanceDataset',
     'ShapesSemanticDataset',
     'render_scene',
+    'write_missing',
     'write_split',
 ]

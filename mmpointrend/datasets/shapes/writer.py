@@ -9,7 +9,7 @@ With one class, category and label 1 are all there is.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from mmpointrend.datasets.shapes.scene import CLASSES, Scene, render_scene
+from mmpointrend.engine.results import fingerprint, read_result, write_result
 
 PALETTE = (
     (32, 32, 32),
@@ -117,3 +118,31 @@ def write_split(
         'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, start=1)],
     }
     (annotations / f'instances_{split}.json').write_text(json.dumps(content), encoding='utf-8')
+
+
+def write_missing(
+    out: Path,
+    counts: Mapping[str, int],
+    size: int,
+    seed: int,
+    advance: Callable[[str], None] = lambda split: None,
+) -> str:
+    """Writes plain Shapes of one class, unless an earlier call has written the same.
+
+    Args:
+        out: Folder of the data set.
+        counts: Number of pictures of each split, ``train`` and ``val``.
+        size: Side of the square pictures in pixels.
+        seed: Seed of the data set.
+        advance: Called with the split after every picture that is written.
+
+    Returns:
+        Fingerprint of the data set.
+    """
+    digest = fingerprint(seed, counts['train'], counts['val'], size)
+    if read_result(out, digest) is None:
+        for split, count in counts.items():
+            for _ in write_split(out, split, count, size, seed, one_class=True, plain=True):
+                advance(split)
+        write_result(out, digest, {})
+    return digest
