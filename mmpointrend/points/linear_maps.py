@@ -22,6 +22,10 @@ __all__ = ['LinearMap', 'linear_map', 'maps_of_regions']
 # Projecting a cell costs as much as projecting a sample, but saves the copies that samples are read from.
 _CELLS_A_POINT = 3
 
+# Of so few channels the samples are projected as quickly as the rows of a projection are read, and take less memory:
+# 30 MB less of an image's 19 classes at stride 16.
+_FEW_CHANNELS = 32
+
 # Cells that are kept or left out together. Their values are neighbours in each channel's memory, so that keeping them
 # copies runs of 64 bytes.
 _TILE = 16
@@ -79,6 +83,8 @@ def linear_map(
             num_cells = num_covered
         else:
             tiles = None
+    if map_index is None and maps.shape[1] <= _FEW_CHANNELS:
+        return _SampledMap(maps, weights, biases, map_index, align_corners)
     if num_cells <= _CELLS_A_POINT * num_points:
         return _ProjectedMap(maps, weights, biases, map_index, align_corners, tiles)
     return _SampledMap(maps, weights, biases, map_index, align_corners)

@@ -32,6 +32,7 @@ from mmpointrend.points import (
     told=st.sampled_from([0, 20, 1000]),
     align_corners=st.booleans(),
     together=st.sampled_from([1, 16, 4096]),
+    few_channels=st.sampled_from([0, 32]),
     seed=st.integers(0, 99),
 )
 def test_projecting_equals_sampling(
@@ -48,6 +49,7 @@ def test_projecting_equals_sampling(
     told,
     align_corners,
     together,
+    few_channels,
     seed,
 ):
     torch.manual_seed(seed)
@@ -69,6 +71,7 @@ def test_projecting_equals_sampling(
     expected = SamplingPredictor(*arguments)(points, fine_points)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor, '_POINTS_IN_CACHE', together)
+        patch.setattr(linear_maps, '_FEW_CHANNELS', few_channels)
         actual = ProjectingPredictor(*arguments, told)(points, fine_points)
     assert actual.shape == (regions, 1 if one_class else out_channels, asked)
     torch.testing.assert_close(actual, expected)
