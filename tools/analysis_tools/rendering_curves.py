@@ -55,7 +55,7 @@ def plot(result: dict[str, list[dict[str, Any]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use('Agg')
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(1, len(result), figsize=(4 * len(result), 3.5), layout='tight')
     labels = {PEER: 'mmdet', LOSSLESS: 'ours, lossless', 'adaptive': 'ours, adaptive'}
@@ -64,6 +64,13 @@ def plot(result: dict[str, list[dict[str, Any]]], path: Path) -> None:
             known = [point for point in points if key in point]
             axis.plot([p['value'] for p in known], [p[key] for p in known], marker='o', label=label)
         axis.set(xscale='log', yscale='log', xlabel=name)
+        # What was measured, in plain numbers; log scales would name the decades, and neighbours of them.
+        axis.set_xticks([point['value'] for point in points])
+        axis.tick_params(axis='x', labelrotation=45)
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(ticker.FormatStrFormatter('%g'))
+            side.set_minor_locator(ticker.NullLocator())
         axis.grid(alpha=0.3)
     axes[0].set_ylabel('seconds')
     axes[0].legend()
