@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from mmpointrend.engine.array_pickle import ARRAY_PARTS
 from mmpointrend.errors import CheckpointError
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
-_MULTIARRAY = ('numpy.core.multiarray', 'numpy._core.multiarray')
 _DAMAGE = (
     EOFError,
     KeyError,
@@ -62,23 +61,14 @@ def _history_statistic(owner: type, name: str) -> Callable[..., Any]:
 def allow_mmengine_checkpoints() -> None:
     """Put the types of mmengine's own checkpoints on the list of torch's safe loading.
 
-    Runs when ``mmpointrend.engine`` is imported; calling it again changes nothing. numpy's
-    functions are listed under the module names of numpy 1 and 2, whichever wrote the file.
+    Runs when ``mmpointrend.engine`` is imported; calling it again changes nothing. numpy's parts are
+    those of :mod:`mmpointrend.engine.array_pickle`.
     """
-    scalar: Any = np.float64(0).__reduce__()[0]
-    reconstruct: Any = np.empty(0).__reduce__()[0]
-    numpy_functions: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
-    for module in _MULTIARRAY:
-        numpy_functions += [(scalar, f'{module}.scalar'), (reconstruct, f'{module}._reconstruct')]
-    numeric = 'bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64'
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
             (_history_statistic, 'builtins.getattr'),
-            np.ndarray,
-            np.dtype,
-            *numpy_functions,
-            *{type(np.dtype(name)) for name in numeric.split()},
+            *((part, f'{module}.{name}') for (module, name), part in ARRAY_PARTS.items()),
         ]
     )
 

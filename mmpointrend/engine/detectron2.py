@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import mmpointrend
 from mmpointrend.engine.array_pickle import load_array_pickle
 from mmpointrend.engine.checkpoint import LoadReport, load_from_local
+from mmpointrend.engine.launch import read_config
 from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
 
 __all__ = [
@@ -114,6 +115,9 @@ _DROPPED = {
 }
 
 
+_NUMBERS = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')
+
+
 @dataclass
 class Conversion:
     """A converted model.
@@ -148,7 +152,8 @@ def load_weights(filename: str) -> dict[str, Tensor]:
     elif suffix == '.npz':
         try:
             content = dict(np.load(filename, allow_pickle=False))
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            # Whatever the bytes of a damaged archive lead to: any of half a dozen exceptions.
             raise CheckpointError(f'{filename} is no archive of arrays ({error}).') from error
     elif suffix == '.pth':
         content = load_from_local(filename, map_location='cpu')
@@ -159,12 +164,14 @@ def load_weights(filename: str) -> dict[str, Tensor]:
         raise CheckpointError(f'{filename} holds no dict of tensors; give a model of detectron2.')
     weights = {}
     for name, value in model.items():
-        numeric = isinstance(value, np.ndarray | np.number) and value.dtype.kind in 'biuf'
-        if not numeric and not isinstance(value, Tensor):
+        if isinstance(value, np.ndarray | np.number) and value.dtype.str[1:] in _NUMBERS:
+            # torch knows this machine's byte order alone.
+            value = torch.as_tensor(value.astype(value.dtype.newbyteorder('=')))
+        elif not isinstance(value, Tensor):
             raise CheckpointError(
                 f'{filename}: {name} is a {type(value).__name__} and no tensor; give a model of detectron2.'
             )
-        weights[str(name)] = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        weights[str(name)] = value
     return weights
 
 
@@ -178,10 +185,10 @@ def find_config(name: str) -> Config:
         The config.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is none of that name, or it has no model.
     """
     if Path(name).suffix == '.py' and Path(name).is_file():
-        return Config.fromfile(name)
+        return read_config(name)
     folder = Path(mmpointrend.__file__).parent / '.mim' / 'configs'
     found = list(folder.glob(f'[!_]*/{Path(name).name.removesuffix(".py")}.py'))
     if not found:
@@ -189,7 +196,7 @@ def find_config(name: str) -> Config:
             f'there is no config {name}: give the name of one of mmpointrend, such as {next(iter(ZOO.values()))}, or '
             'a path'
         )
-    return Config.fromfile(found[0])
+    return read_config(str(found[0]))
 
 
 def build_empty(cfg: Config) -> nn.Module:

@@ -22,9 +22,9 @@ from mmengine.runner import Runner
 from mmpointrend.engine.checkpoint import find_resumable, load_from_local
 from mmpointrend.engine.checks import leaves
 from mmpointrend.engine.runner import CheckedRunner
-from mmpointrend.errors import ConfigError, PointRendError, sentence_of
+from mmpointrend.errors import ConfigError, InputError, PointRendError, sentence_of
 
-__all__ = ['read_config', 'run_cli', 'task_of', 'test', 'train']
+__all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train']
 
 _TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
 
@@ -177,14 +177,37 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
         The config.
 
     Raises:
-        ConfigError: There is no such file, or its ``default_scope`` names no task.
+        ConfigError: There is no such file, its ``default_scope`` names no task, or it has no model.
     """
     if not Path(path).is_file():
         raise ConfigError(f'the config {path} does not exist.')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     task_of(cfg)
+    if cfg.get('model') is None:
+        raise ConfigError(f'{path} has no model: it is a part that whole configs inherit.')
     return cfg
+
+
+def output_file(path: Path) -> Path:
+    """Make the folder of a file that a tool is to write.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The same.
+
+    Raises:
+        InputError: It is a folder, or its folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'{path} cannot be written ({error}); give another one.') from error
+    if path.is_dir():
+        raise InputError(f'{path} is a folder: name a file to write.')
+    return path
 
 
 def _load_config(args: argparse.Namespace) -> Config:

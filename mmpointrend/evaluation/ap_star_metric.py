@@ -80,13 +80,13 @@ class APStarMetric(CocoBoundaryMetric):
 
     Raises:
         ConfigError: If ``metric`` or ``metric_items`` are others.
-        InputError: If the annotations are not LVIS's.
+        InputError: If the annotations are missing or not LVIS's.
     """
 
     def __init__(
         self,
         *,
-        ann_file: str | None,
+        ann_file: str,
         metric: str | Sequence[str] = 'segm',
         metric_items: Sequence[str] | None = None,
         prefix: str | None = None,
@@ -108,12 +108,10 @@ class APStarMetric(CocoBoundaryMetric):
             backend_args=backend_args,
             **kwargs,
         )
-        if ann_file is None:
-            return
         try:
             truth = cocofy(load(ann_file, backend_args=backend_args))
-        except InputError as error:
-            raise InputError(f'{ann_file}: {error}') from error
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f'the annotations {ann_file} of AP*: {error}') from error
         # mmdet's reading of a file, without the file.
         self._coco_api = COCO()
         self._coco_api.dataset = truth

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.fileio import load
 
@@ -22,7 +23,8 @@ DEFAULT_TOLERANCE = 0.2
 
 # What evaluators call the figures of metafiles, and by what theirs are multiplied.
 _KEYS: dict[str, tuple[tuple[str, float], ...]] = {
-    'mask AP': (('coco/segm_mAP', 100), ('lvis/segm_AP', 100), ('cityscapes/mAP', 100)),
+    # The first that is printed: Cityscapes' configs print COCO's AP of the same masks as well.
+    'mask AP': (('cityscapes/mAP', 100), ('coco/segm_mAP', 100), ('lvis/segm_AP', 100)),
     'box AP': (('coco/bbox_mAP', 100), ('lvis/bbox_AP', 100)),
     'Boundary AP': (('coco/boundary_mAP', 100),),
     'mask AP*': (('ap_star/segm_mAP', 100),),
@@ -99,19 +101,8 @@ def published_figures(
     path = config.parent / 'metafile.yml'
     if not path.is_file():
         raise ConfigError(f'{config} has no {path.name} beside it that publishes its figures')
-    entries = {entry['Name']: entry for entry in (load(path) or {}).get('Models') or []}
-    if config.stem not in entries:
-        raise ConfigError(f'{path} has no entry {config.stem}: add one to its Models')
-    entry = entries[config.stem]
-    metrics = {
-        name: value
-        for result in entry.get('Results') or []
-        for name, value in (result.get('Metrics') or {}).items()
-    }
-    if not metrics:
-        raise ConfigError(f'{path} publishes no figure of {config.stem}: add Results with Metrics')
-    if tolerance is None:
-        tolerance = (entry.get('Metadata') or {}).get('Tolerance', DEFAULT_TOLERANCE)
+    metrics, stated = _read(path, config.stem)
+    tolerance = stated if tolerance is None else tolerance
     unknown = [name for name in names or () if name not in metrics]
     if unknown:
         raise ConfigError(
@@ -125,7 +116,31 @@ def published_figures(
             or not math.isfinite(value)
         ):
             raise ConfigError(f'{path} has {value!r} as {name} of {config.stem}: write a number')
+    if tolerance < 0:
+        raise ConfigError(f'the tolerance of {config.stem} is {tolerance}: write 0 or more')
     return [Figure(name, float(metrics[name]), float(tolerance)) for name in names or metrics]
+
+
+def _read(path: Path, name: str) -> tuple[dict[str, Any], Any]:
+    """Figures by name, and tolerance, of a config in a metafile."""
+    try:
+        entries = {entry['Name']: entry for entry in (load(path) or {}).get('Models') or []}
+        entry = entries.get(name) or {}
+        metrics: dict[str, Any] = {}
+        for result in entry.get('Results') or []:
+            metrics.update(result.get('Metrics') or {})
+        tolerance = (entry.get('Metadata') or {}).get('Tolerance', DEFAULT_TOLERANCE)
+    except Exception as error:
+        # No YAML, or whatever lists and dicts in other places lead to.
+        raise ConfigError(
+            f'{path} is no metafile ({type(error).__name__}: {error}): write Models, a list of entries with Name, '
+            'Metadata and Results'
+        ) from error
+    if name not in entries:
+        raise ConfigError(f'{path} has no entry {name}: add one to its Models')
+    if not metrics:
+        raise ConfigError(f'{path} publishes no figure of {name}: add Results with Metrics')
+    return metrics, tolerance
 
 
 def compare(figure: Figure, printed: Mapping[str, float]) -> Comparison:

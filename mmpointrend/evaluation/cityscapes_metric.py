@@ -88,7 +88,7 @@ class CityscapesMetric(CityScapesMetric):
                 (n, H, W) of the original size).
 
         Raises:
-            InputError: If the ground truth of an image is missing; it is named.
+            InputError: If the ground truth of an image is missing or damaged; it is named.
             ConfigError: If masks and ground truth differ in size.
         """
         if self.format_only:
@@ -100,8 +100,13 @@ class CityscapesMetric(CityScapesMetric):
     def _match(self, sample: dict) -> dict[str, dict[str, list]]:
         """Instances and predictions of an image in cityscapesscripts' own terms."""
         path = self._truth_of(Path(sample['img_path']))
-        instances = cityscapes_utils.instances2dict([path], self._args, self.backend_args)[path]
-        truth = cityscapes_utils.readGTImage(path, self.backend_args)
+        try:
+            instances = cityscapes_utils.instances2dict([path], self._args, self.backend_args)[path]
+            truth = cityscapes_utils.readGTImage(path, self.backend_args)
+        except OSError as error:
+            raise InputError(
+                f'the ground truth {path} cannot be read ({error}); copy it anew.'
+            ) from error
         labels = mmdet_metric.CSLabels
         void = np.isin(truth, [label.id for label in labels.labels if label.ignoreInEval])
         instances = {

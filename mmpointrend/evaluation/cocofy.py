@@ -176,7 +176,7 @@ def _check(content: dict[str, Any]) -> None:
     }
     for kind, keys in needed.items():
         entries = content.get(kind) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise InputError(f'this is no LVIS file: it has no list of {kind}.')
         lacking = {key for entry in entries for key in keys if key not in entry}
         if lacking:

@@ -73,6 +73,13 @@ class TestSafeLoading:
         loaded = torch.load(path, weights_only=True)
         assert loaded['message_hub']['log_scalars']['loss'].mean() == 2
 
+    def test_log_history_loads_again_after_saving_what_was_loaded(self, tmp_path):
+        loaded = torch.load(save(tmp_path / 'a.pth'), weights_only=True)
+        loaded['message_hub']['log_scalars']['loss'].update(5.0)
+        torch.save(loaded, tmp_path / 'b.pth')
+        again = torch.load(tmp_path / 'b.pth', weights_only=True)
+        assert again['message_hub']['log_scalars']['loss'].max() == 5
+
     @pytest.mark.parametrize(
         'call',
         [
@@ -83,8 +90,10 @@ class TestSafeLoading:
             (getattr, (HistoryBuffer, '_statistics_methods')),
             (getattr, (np.ndarray, 'tofile')),
             (HistoryBuffer.register_statistics, (print,)),
+            # numpy makes pointers of the bytes.
+            (np.ndarray, ((1,), 'O', b'\x41' * 8)),
         ],
-        ids=['system', 'eval', 'globals', 'init', 'statistics', 'ndarray', 'register'],
+        ids=['system', 'eval', 'globals', 'init', 'statistics', 'ndarray', 'register', 'pointers'],
     )
     def test_crafted_file_is_refused_and_runs_nothing(self, call, tmp_path):
         function, arguments = call

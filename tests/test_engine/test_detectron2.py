@@ -161,7 +161,7 @@ def test_files(suffix, tmp_path):
     ('content', 'message'),
     [
         ({'model': {'a': 'text'}}, 'a is a str and no tensor'),
-        ({'model': {'a': np.array([{}], dtype=object)}}, 'a is a ndarray and no tensor'),
+        ({'model': {'a': np.array([{}], dtype=object)}}, "the array type 'O8' is not allowed"),
         ({'model': {}}, 'no dict of tensors'),
         ([1], 'no dict of tensors'),
     ],
@@ -176,9 +176,29 @@ def test_files_without_a_model(content, message, tmp_path):
 def test_other_files(tmp_path):
     with pytest.raises(CheckpointError, match=r'are \.pkl, \.pth or \.npz files'):
         load_weights('model.onnx')
-    (tmp_path / 'model.npz').write_bytes(b'PK')
-    with pytest.raises(CheckpointError, match='no archive of arrays'):
-        load_weights(str(tmp_path / 'model.npz'))
+    path = tmp_path / 'model.npz'
+    np.savez(path, a=np.ones(1000))
+    whole = path.read_bytes()
+    altered = whole[:4000] + b'#' + whole[4001:]
+    np.save(open(path, 'wb'), np.ones(3))  # noqa: SIM115
+    single = path.read_bytes()
+    for content in (b'', b'PK', single, whole[:4000], altered):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r'model\.npz is no archive of arrays'):
+            load_weights(str(path))
+    np.savez(path, a=np.array(['text']))
+    with pytest.raises(CheckpointError, match='a is a ndarray and no tensor'):
+        load_weights(str(path))
+
+
+def test_the_other_byte_order(tmp_path):
+    np.savez(tmp_path / 'model.npz', a=np.array([1.5, 2], '>f4'))
+    assert load_weights(str(tmp_path / 'model.npz'))['a'].tolist() == [1.5, 2]
+
+
+def test_a_part_of_a_config_is_refused(repo):
+    with pytest.raises(ConfigError, match=r'sgd-90k\.py has no model'):
+        find_config(str(repo / 'configs' / '_base_' / 'schedules' / 'sgd-90k.py'))
 
 
 def test_configs_are_found_by_name_and_path(tmp_path):

@@ -291,5 +291,9 @@ def test_what_is_wrong_is_said(tmp_path):
     with pytest.raises(ConfigError, match='but the dataset has blob'):
         metric.evaluate(1)
     path.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(InputError, match=r'lvis\.json: this is no LVIS file'):
+    with pytest.raises(InputError, match=r'lvis\.json of AP\*: this is no LVIS file'):
         APStarMetric(ann_file=str(path))
+    path.write_text('{"images": [')
+    for file in (path, tmp_path / 'lost.json', tmp_path / 'lvis.txt'):
+        with pytest.raises(InputError, match=rf'the annotations {file} of AP\*: '):
+            APStarMetric(ann_file=str(file))

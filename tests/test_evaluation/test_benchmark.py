@@ -54,6 +54,24 @@ def test_refusals(config, tmp_path):
         published_figures(config(Results=results, Metadata={'Tolerance': 'wide'}))
     with pytest.raises(ConfigError, match='as mIoU of ours: write a number'):
         published_figures(config(Results=[{'Metrics': {'mIoU': '77.2 / 78'}}]))
+    with pytest.raises(ConfigError, match=r'tolerance of ours is -0\.1: write 0 or more'):
+        published_figures(config(Results=results, Metadata={'Tolerance': -0.1}))
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        '- ours',
+        'Models: ours',
+        'Models: [{}]',
+        'Models: [',
+        'Models: [{Name: ours, Results: {Metrics: {mIoU: 7}}}]',
+    ],
+)
+def test_another_form(content, tmp_path):
+    (tmp_path / 'metafile.yml').write_text(content)
+    with pytest.raises(ConfigError, match=r'metafile\.yml is no metafile'):
+        published_figures(tmp_path / 'ours.py')
 
 
 @pytest.mark.parametrize(
@@ -63,6 +81,7 @@ def test_refusals(config, tmp_path):
         ('box AP', {'coco/segm_mAP': 0.363, 'coco/bbox_mAP': 0.4}, 40),
         ('mask AP', {'lvis/segm_AP': 0.25}, 25),
         ('mask AP', {'cityscapes/mAP': 0.358, 'cityscapes/AP@50': 0.6}, 35.8),
+        ('mask AP', {'coco/segm_mAP': 0.3, 'cityscapes/mAP': 0.358}, 35.8),
         ('Boundary AP', {'coco/boundary_mAP': 0.21}, 21),
         ('mask AP*', {'coco/segm_mAP': 0.3, 'ap_star/segm_mAP': 0.397}, 39.7),
         ('mIoU', {'mIoU': 77.5, 'aAcc': 90.0}, 77.5),

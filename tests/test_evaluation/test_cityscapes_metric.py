@@ -223,6 +223,11 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch):
         InputError, match=r'bonn/bonn_0_0_gtFine_instanceIds\.png .* does not exist'
     ):
         evaluate(tmp_path, [elsewhere])
+    truth = tmp_path / 'gtFine' / 'val' / 'bonn' / 'bonn_0_0_gtFine_instanceIds.png'
+    truth.parent.mkdir()
+    truth.write_text('no image')
+    with pytest.raises(InputError, match=f'{truth} cannot be read'):
+        evaluate(tmp_path, [elsewhere])
     monkeypatch.setattr(mmdet_metric, 'HAS_CITYSCAPESAPI', False)
     with pytest.raises(ConfigError, match=r'pip install "mmpointrend\[cityscapes\]"'):
         CityscapesMetric(seg_prefix='gtFine/val')

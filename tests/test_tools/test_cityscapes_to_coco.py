@@ -115,9 +115,18 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch):
         run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
     broken = folder / 'ulm' / 'ulm_0_0_gtFine_polygons.json'
     broken.parent.mkdir(parents=True)
-    broken.write_text('{"imgWidth": 3}')
-    with pytest.raises(SystemExit, match=f'{broken} is damaged or no polygon file'):
-        run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    for content in ('{"imgWidth": 3}', '[]', '{"imgWidth": 3, "imgHeight": 3}'):
+        broken.write_text(content)
+        with pytest.raises(SystemExit, match=f'{broken} is damaged or no polygon file'):
+            run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    image = broken.with_name('ulm_0_0_gtFine_instanceIds.png')
+    for ids, message in (
+        (np.full((3, 3), 60001, np.uint16), 'no label of id 60001'),
+        (np.full((3, 3, 3), 26, np.uint8), 'no image of ids'),
+    ):
+        cv2.imwrite(str(image), ids)
+        with pytest.raises(SystemExit, match=message):
+            run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val', '--rle')
     objects = [dict(label='hovercar', polygon=[[0, 0], [9, 0], [9, 9]])]
     broken.write_text(json.dumps(dict(imgWidth=20, imgHeight=20, objects=objects)))
     with pytest.raises(SystemExit, match="Cityscapes has no label 'hovercar'"):

@@ -89,6 +89,17 @@ def test_what_cannot_be_converted_is_named(repo, panoptic, monkeypatch):
     (panoptic / 'panoptic' / 'a.png').write_bytes(b'')
     with pytest.raises(SystemExit, match=r'panoptic/a\.png cannot be read'):
         convert(repo, panoptic, monkeypatch)
-    (panoptic / 'panoptic.json').write_text('[]')
-    with pytest.raises(SystemExit, match='no COCO panoptic file'):
+    with pytest.raises(SystemExit, match=r'panoptic/a\.png cannot be read'):
+        convert(repo, panoptic, monkeypatch, '--workers', '2')
+    write(panoptic, CATEGORIES[:2])
+    for content in (None, '[]', '{"annotations": [], "categories": []}', '{"categories": [{}]}'):
+        # First the one that names a category which it does not have.
+        if content is not None:
+            (panoptic / 'panoptic.json').write_text(content)
+        with pytest.raises(SystemExit, match=r'panoptic\.json is no COCO panoptic file'):
+            convert(repo, panoptic, monkeypatch)
+    write(panoptic, CATEGORIES)
+    Image.fromarray(np.array(COLOURS, np.uint8)).save(panoptic / 'panoptic' / 'a.png')
+    (panoptic / 'stuff').touch()
+    with pytest.raises(SystemExit, match=r'stuff/a\.png cannot be written'):
         convert(repo, panoptic, monkeypatch)

@@ -55,3 +55,10 @@ def test_another_model_is_refused_and_nothing_written(command, tiny, tmp_path, c
     with pytest.raises(SystemExit, match='there is no config nobody'):
         command(tmp_path / 'other.pth', tmp_path / 'out.pth', '--config', 'nobody')
     assert not list(tmp_path.glob('out.pth*'))
+
+
+def test_a_folder_is_no_target(command, tiny, tmp_path):
+    torch.save({'model': {'a': torch.zeros(1)}}, tmp_path / 'other.pth')
+    for target, message in ((tmp_path, 'is a folder'), (tiny / 'out.pth', 'cannot be written')):
+        with pytest.raises(SystemExit, match=message):
+            command(tmp_path / 'other.pth', target, '--config', tiny)

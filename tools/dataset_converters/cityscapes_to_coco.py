@@ -24,7 +24,7 @@ from shapely import make_valid
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from mmpointrend.engine.launch import run_cli
+from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import ConfigError, InputError
 
 try:
@@ -112,11 +112,13 @@ def instance_pixels(path: Path) -> Iterator[dict[str, Any]]:
         path: ``*_gtFine_instanceIds.png``.
     """
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None:
-        raise InputError(f'{path} is missing, damaged or no image; copy it anew.')
+    if ids is None or ids.ndim != 2:
+        raise InputError(f'{path} is missing, damaged or no image of ids; copy it anew.')
     for number in np.unique(ids):
         # Single objects are numbered from 1000 times their label, groups have the label alone.
-        label = id2label[int(number if number < 1000 else number // 1000)]
+        label = id2label.get(int(number if number < 1000 else number // 1000))
+        if label is None:
+            raise InputError(f'{path}: Cityscapes has no label of id {number}.')
         if not evaluated(label):
             continue
         code = mask_api.encode(np.asfortranarray(ids == number, np.uint8))
@@ -154,12 +156,17 @@ def convert(folder: Path, as_pixels: bool) -> dict[str, Any]:
                 width=size['imgWidth'],
                 height=size['imgHeight'],
             )
-        except (ValueError, KeyError) as error:
+            instances = list(
+                instance_pixels(path.with_name(stem + _IDS))
+                if as_pixels
+                else visible_polygons(path)
+            )
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(f'{path} is damaged or no polygon file ({error!r}).') from error
         content['images'].append(image)
-        for instance in (
-            instance_pixels(path.with_name(stem + _IDS)) if as_pixels else visible_polygons(path)
-        ):
+        for instance in instances:
             number = len(content['annotations']) + 1
             content['annotations'].append(dict(instance, id=number, image_id=image['id']))
     if not content['images']:
@@ -184,8 +191,7 @@ def main() -> None:
     out = args.out_dir or args.root / 'annotations'
     for split in args.splits:
         content = convert(args.root / 'gtFine' / split, args.rle)
-        out.mkdir(parents=True, exist_ok=True)
-        target = out / f'instancesonly_filtered_gtFine_{split}.json'
+        target = output_file(out / f'instancesonly_filtered_gtFine_{split}.json')
         target.write_text(json.dumps(content))
         crowds = sum(item['iscrowd'] for item in content['annotations'])
         print(

@@ -9,15 +9,17 @@ Usage: python tools/dataset_converters/coco_panoptic_to_stuff.py data/coco/annot
 import argparse
 import functools
 import json
+from contextlib import nullcontext
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import numpy as np
 from PIL import Image
+from rich.progress import track
 
 from mmpointrend.datasets import CocoPanopticStuffDataset
-from mmpointrend.engine.launch import run_cli
+from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import InputError
 
 VOID_LABEL = 255
@@ -60,26 +62,52 @@ def stuff_labels(segments: np.ndarray, labels: dict[int, int]) -> np.ndarray:
     return table[places].reshape(segments.shape)
 
 
-def convert(annotation: dict[str, Any], labels: dict[int, int], source: Path, target: Path) -> None:
+def read_segments(path: Path) -> dict[str, dict[int, int]]:
+    """Read a panoptic file.
+
+    Args:
+        path: The json file.
+
+    Returns:
+        For each of its maps, by file name, the label of each segment id.
+
+    Raises:
+        InputError: It is no panoptic file of COCO 2017.
+    """
+    try:
+        content = json.loads(path.read_text())
+        labels = labels_of_categories(content['categories'])
+        segments = {
+            entry['file_name']: {s['id']: labels[s['category_id']] for s in entry['segments_info']}
+            for entry in content['annotations']
+        }
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path} is no COCO panoptic file ({error!r}).') from error
+    if not segments:
+        raise InputError(f'{path} is no COCO panoptic file: it has no annotations.')
+    return segments
+
+
+def convert(item: tuple[str, dict[int, int]], source: Path, target: Path) -> None:
     """Write the label map of one image.
 
     Args:
-        annotation: An entry of the panoptic file.
-        labels: Label of each category.
+        item: File name of the panoptic map, and the label of each of its segments.
         source: Folder of the panoptic PNG files.
         target: Folder of the label maps.
 
     Raises:
         InputError: The panoptic PNG file is missing or damaged.
     """
-    path = source / annotation['file_name']
+    name, labels = item
     try:
-        colours = np.asarray(Image.open(path).convert('RGB'), dtype=np.int64)
+        colours = np.asarray(Image.open(source / name).convert('RGB'), dtype=np.int64)
     except OSError as error:
-        raise InputError(f'the panoptic map {path} cannot be read ({error}).') from error
-    segments = {s['id']: labels[s['category_id']] for s in annotation['segments_info']}
-    label_map = stuff_labels(colours @ np.array([1, 256, 65536]), segments)
-    Image.fromarray(label_map).save(target / annotation['file_name'])
+        raise InputError(f'the panoptic map {source / name} cannot be read ({error}).') from error
+    label_map = stuff_labels(colours @ np.array([1, 256, 65536]), labels)
+    Image.fromarray(label_map).save(output_file(target / name))
 
 
 def main() -> None:
@@ -90,19 +118,14 @@ def main() -> None:
     parser.add_argument('target', type=Path, help='folder for the label maps; it is made')
     parser.add_argument('--workers', type=int, default=1, help='number of processes')
     args = parser.parse_args()
-    try:
-        content = json.loads(args.annotations.read_text())
-        entries, categories = content['annotations'], content['categories']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{args.annotations} is no COCO panoptic file ({error!r}).') from error
-    labels = labels_of_categories(categories)
-    args.target.mkdir(parents=True, exist_ok=True)
-    work = functools.partial(convert, labels=labels, source=args.source, target=args.target)
-    if args.workers > 1:
-        mmengine.track_parallel_progress(work, entries, args.workers, keep_order=False)
-    else:
-        mmengine.track_progress(work, entries)
-    print(f'\n{args.target}: {len(entries)} label maps')
+    segments = read_segments(args.annotations)
+    work = functools.partial(convert, source=args.source, target=args.target)
+    # A pool that is left by an error ends its processes; one worker is this process.
+    with Pool(args.workers) if args.workers > 1 else nullcontext() as pool:
+        done = pool.imap_unordered(work, segments.items()) if pool else map(work, segments.items())
+        for _ in track(done, description='label maps', total=len(segments)):
+            pass
+    print(f'{args.target}: {len(segments)} label maps')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmpointrend.engine.launch import run_cli
+from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import InputError
 from mmpointrend.evaluation.cocofy import cocofy
 
@@ -27,8 +27,7 @@ def main() -> None:
         cocofied = cocofy(json.loads(args.source.read_text()))
     except (OSError, ValueError) as error:
         raise InputError(f'{args.source}: {error}') from error
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    args.target.write_text(json.dumps(cocofied))
+    output_file(args.target).write_text(json.dumps(cocofied))
     with_truth = {annotation['category_id'] for annotation in cocofied['annotations']}
     negatives, inexhaustive = (
         sum(len(image[key]) for image in cocofied['images'])

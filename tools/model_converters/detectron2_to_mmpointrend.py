@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mmpointrend.engine.detectron2 import convert, find_config, load_weights, matching_configs
-from mmpointrend.engine.launch import run_cli
+from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.version import __version__
 
 
@@ -29,18 +29,18 @@ def main() -> None:
     )
     args = parser.parse_args()
     weights = load_weights(args.source)
+    target = output_file(args.target)
     if args.config is None:
         conversions = matching_configs(weights)
     else:
         conversions = {args.config: convert(weights, find_config(args.config))}
     config, *others = conversions
     conversion = conversions[config]
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = args.target.with_name(f'{args.target.name}.part')
+    unfinished = target.with_name(f'{target.name}.part')
     meta = dict(config=config, source=Path(args.source).name, mmpointrend_version=__version__)
     torch.save(dict(meta=meta, state_dict=conversion.state_dict), unfinished)
-    unfinished.replace(args.target)
-    print(f'{args.target}: {len(conversion.state_dict)} tensors for {config}')
+    unfinished.replace(target)
+    print(f'{target}: {len(conversion.state_dict)} tensors for {config}')
     for other in others:
         print(f'fits as well: {other}')
     for name, reason in conversion.dropped.items():

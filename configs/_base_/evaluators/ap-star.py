@@ -5,8 +5,8 @@
 #   test_evaluator = _base_.ap_star_evaluator
 # Command: python tools/test.py THAT_CONFIG CHECKPOINT
 #
-# It has a name of its own, for two bases may not both set test_evaluator. data/lvis/lvis_v0.5_val.json is LVIS's own
-# file; with lvis_v1_val.json the figure is AP*-v1, which does not compare with the published ones.
+# It has a name of its own, for two bases may not both set test_evaluator. The annotations are LVIS's own file; with
+# lvis_v1_val.json the figure is AP*-v1, which does not compare with the published ones.
 ap_star_evaluator = [
     dict(
         type='mmpointrend.CocoBoundaryMetric',
@@ -17,6 +17,6 @@ ap_star_evaluator = [
     dict(
         type='mmpointrend.APStarMetric',
         _scope_='mmdet',
-        ann_file='data/lvis/lvis_v0.5_val.json',
+        ann_file='data/lvis_v0.5/annotations/lvis_v0.5_val.json',
     ),
 ]
