@@ -194,7 +194,8 @@ def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | 
     """Rows (cells, out) of the maps' cells, or of those in some tiles; after them a row for the bias of each map."""
     needs_gradient = torch.is_grad_enabled() and (weight.requires_grad or maps.requires_grad)
     is_small = tiles is None and maps.shape[2:].numel() <= _CELLS_IN_CACHE
-    if needs_gradient or is_small:
+    # A weight of each map's own makes few outputs, one for a class: there is little to keep in the cache.
+    if needs_gradient or is_small or weight.ndim == 3:
         cells = maps.flatten(2) if tiles is None else torch.cat([*_parts(maps, tiles)], dim=1)[None]
         rows = (cells.to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:
