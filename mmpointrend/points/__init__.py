@@ -9,6 +9,7 @@ What differs between instance and semantic segmentation enters as an argument.
 """
 
 from mmpointrend.points.coordinates import (
+    extent,
     grid_points,
     map_points_to_pixels,
     regular_grid,
@@ -83,6 +84,7 @@ __all__ = [
     'bilinear_corners',
     'covered_cells',
     'empty',
+    'extent',
     'grid_points',
     'logit_uncertainty',
     'map_corners',
