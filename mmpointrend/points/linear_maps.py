@@ -136,14 +136,12 @@ class _ProjectedMap:
         numbers = torch.arange(len(maps), device=maps.device)
         self._map_index = numbers if map_index is None else map_index
         self._ranks = None if tiles is None else tiles.cumsum(0).sub_(1).clamp_(min=0)
-        self._num_cells = len(maps) * self._size.numel()
-        if tiles is not None:
-            self._num_cells = int(tiles.sum()) * _TILE
         self._with_bias = biases[0] is not None
         self._rows = [
             _project(maps, weight, bias, tiles)
             for weight, bias in zip(weights, biases, strict=True)
         ]
+        self._first_bias = len(self._rows[0]) - len(maps)
 
     def read(self, points: Tensor, regions: slice) -> tuple[Tensor, ...]:
         """Rows that each point's sum consists of, and what each contributes."""
@@ -154,7 +152,7 @@ class _ProjectedMap:
             indices = self._ranks[tiles] * _TILE + indices % _TILE
         if self._with_bias:
             # The row of the map's bias: adding it afterwards would take a pass over all points in every layer.
-            bias = (self._num_cells + map_index)[:, None, None].expand(-1, points.shape[1], 1)
+            bias = (self._first_bias + map_index)[:, None, None].expand(-1, points.shape[1], 1)
             indices = torch.cat([indices, bias], dim=-1)
             weights = torch.cat([weights, torch.ones_like(weights[..., :1])], dim=-1)
         # The embedding bag is quicker with short indices.

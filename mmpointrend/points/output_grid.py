@@ -220,8 +220,8 @@ def batches_by_resolution(
     return batches
 
 
-# Values of all regions of a batch: 130 MB for each of the few maps that a step has at a time. 25 boxes of up to 500
-# pixels in a COCO image have half as many; 60 boxes of 1500 x 2000 need 1.9 GB together, most of them narrow.
+# Values of all regions of a batch: 130 MB for each of the few maps that a step has at a time, twice of what 25 boxes of
+# up to 500 pixels have. 30 narrow boxes across an output of 1500 x 2000 and 30 along it: 1.9 -> 0.2 GB, 6.5 -> 1.7 s.
 _VALUES_TOGETHER = 1 << 25
 
 
