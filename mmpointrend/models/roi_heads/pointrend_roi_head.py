@@ -266,7 +266,8 @@ class PointRendRoIHead(StandardRoIHead):
             if len(image_points) == 0:
                 continue
             masks = torch.from_numpy(instances.masks.to_ndarray()).to(points.device)
-            on_mask = image_points / extent(*masks.shape[-2:], image_points)
+            height, width = masks.shape[-2:]
+            on_mask = image_points / extent(height, width, image_points)
             targets.append(sample_masks(masks, on_mask, result.pos_assigned_gt_inds))
         return torch.cat(targets)
 
