@@ -146,7 +146,8 @@ class _ProjectedMap:
     def read(self, points: Tensor, regions: slice) -> tuple[Tensor, ...]:
         """Rows that each point's sum consists of, and what each contributes."""
         map_index = self._map_index[regions]
-        indices, weights = map_corners(points, *self._size, map_index, self._align_corners)
+        height, width = self._size
+        indices, weights = map_corners(points, height, width, map_index, self._align_corners)
         if self._ranks is not None:
             tiles = torch.div(indices, _TILE, rounding_mode='floor')
             indices = self._ranks[tiles] * _TILE + indices % _TILE
