@@ -3,12 +3,13 @@
 
 Three parts (paper, section 3): *point selection* (:mod:`.selection`, :mod:`.uncertainty`), *point features*
 (:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them,
-:mod:`.output_grid` on the output's own pixels, and
-:mod:`.predictor` makes it fast. In :mod:`.implicit` every region has a point head of its own.
+:mod:`.output_grid` on the output's own pixels, and :mod:`.predictor` makes it fast. In :mod:`.implicit` every region
+has a point head of its own.
 What differs between instance and semantic segmentation enters as an argument.
 """
 
 from mmpointrend.points.coordinates import (
+    extent,
     grid_points,
     map_points_to_pixels,
     regular_grid,
@@ -82,6 +83,7 @@ __all__ = [
     'batches_by_resolution',
     'bilinear_corners',
     'covered_cells',
+    'extent',
     'grid_points',
     'logit_uncertainty',
     'map_corners',

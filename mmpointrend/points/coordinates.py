@@ -12,7 +12,28 @@ R regions, P points, H and W a map's height and width.
 import torch
 from torch import Tensor
 
-__all__ = ['grid_points', 'map_points_to_pixels', 'regular_grid', 'roi_points_to_image']
+__all__ = [
+    'extent',
+    'grid_points',
+    'map_points_to_pixels',
+    'regular_grid',
+    'roi_points_to_image',
+]
+
+
+def extent(height: float, width: float, like: Tensor) -> Tensor:
+    """Size of a map as a tensor, in the order of a point.
+
+    Args:
+        height: Height of the map.
+        width: Width of the map.
+        like: A tensor of the dtype wanted, where it is wanted.
+
+    Returns:
+        (width, height), shape (2,).
+    """
+    # Filled in where it is wanted: a GPU that is sent a list of numbers is waited for, with all its earlier work.
+    return torch.stack([like.new_full((), width), like.new_full((), height)])
 
 
 def grid_points(indices: Tensor, height: int, width: int, align_corners: bool = False) -> Tensor:
@@ -80,5 +101,5 @@ def map_points_to_pixels(
     Returns:
         Points (x, y) in pixels of the map, with pixel ``i``'s *centre* at ``i``, shape (..., 2).
     """
-    size = points.new_tensor([width, height])
+    size = extent(height, width, points)
     return points * (size - 1) if align_corners else points * size - 0.5

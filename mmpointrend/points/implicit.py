@@ -172,4 +172,4 @@ class ImplicitPredictor:
             sample_features(level, at, map_index)
             for level, at in zip(self._fine, fine_points, strict=True)
         ]
-        return self._head(points, features, parameters, *(classes or [None]))
+        return self._head(points, features, parameters, classes[0] if classes else None)

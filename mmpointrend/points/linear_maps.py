@@ -141,25 +141,24 @@ class _ProjectedMap:
         numbers = torch.arange(len(maps), device=maps.device)
         self._map_index = numbers if map_index is None else map_index
         self._ranks = None if tiles is None else tiles.cumsum(0).sub_(1).clamp_(min=0)
-        self._num_cells = len(maps) * self._size.numel()
-        if tiles is not None:
-            self._num_cells = int(tiles.sum()) * _TILE
         self._with_bias = biases[0] is not None
         self._rows = [
             _project(maps, weight, bias, tiles)
             for weight, bias in zip(weights, biases, strict=True)
         ]
+        self._first_bias = len(self._rows[0]) - len(maps)
 
     def read(self, points: Tensor, regions: slice) -> tuple[Tensor, ...]:
         """Rows that each point's sum consists of, and what each contributes."""
         map_index = self._map_index[regions]
-        indices, weights = map_corners(points, *self._size, map_index, self._align_corners)
+        height, width = self._size
+        indices, weights = map_corners(points, height, width, map_index, self._align_corners)
         if self._ranks is not None:
             tiles = torch.div(indices, _TILE, rounding_mode='floor')
             indices = self._ranks[tiles] * _TILE + indices % _TILE
         if self._with_bias:
             # The row of the map's bias: adding it afterwards would take a pass over all points in every layer.
-            bias = (self._num_cells + map_index)[:, None, None].expand(-1, points.shape[1], 1)
+            bias = (self._first_bias + map_index)[:, None, None].expand(-1, points.shape[1], 1)
             indices = torch.cat([indices, bias], dim=-1)
             weights = torch.cat([weights, torch.ones_like(weights[..., :1])], dim=-1)
         # The embedding bag is quicker with short indices.
@@ -199,7 +198,8 @@ def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | 
     """Rows (cells, out) of the maps' cells, or of those in some tiles; after them a row for the bias of each map."""
     needs_gradient = torch.is_grad_enabled() and (weight.requires_grad or maps.requires_grad)
     is_small = tiles is None and maps.shape[2:].numel() <= _CELLS_IN_CACHE
-    if needs_gradient or is_small:
+    # A weight of each map's own makes few outputs, one for a class: there is little to keep in the cache.
+    if needs_gradient or is_small or weight.ndim == 3:
         cells = maps.flatten(2) if tiles is None else torch.cat([*_parts(maps, tiles)], dim=1)[None]
         rows = (cells.to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:

@@ -232,4 +232,5 @@ def _activate(activation: nn.Module, x: Tensor) -> Tensor:
         # which converts bfloat16 to float32 and back otherwise (a tenth of rendering).
         x.view(torch.int16).clamp_(min=0)
         return x
-    return activation(x)
+    # As rows, for an activation may have parameters of its channels (PReLU).
+    return activation(x.flatten(0, 1)).view_as(x)

@@ -260,9 +260,9 @@ def covered_cells(
     """
     corners = map_points_to_pixels(boxes.unflatten(-1, (2, 2)), height, width, align_corners)
     corners = corners.floor()
-    # One cell more on every side than the corners read, for the rounding of points.
-    left, top = (corners[:, 0] - 1).long().unbind(-1)
-    right, bottom = (corners[:, 1] + 3).long().unbind(-1)
+    # One cell more on every side than the corners read, for the rounding of points. The corners may be in any order.
+    left, top = (corners.amin(dim=1) - 1).long().unbind(-1)
+    right, bottom = (corners.amax(dim=1) + 3).long().unbind(-1)
     left, top = left.clamp(0, width - 1), top.clamp(0, height - 1)
     # Where a corner is NaN or infinite no cell is right, but some range is needed.
     right, bottom = (

@@ -3,10 +3,12 @@
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from mmpointrend.points import (
     OutputGrid,
     PointMLP,
+    linear_maps,
     point_predictor,
     roi_points_to_image,
     subdivide,
@@ -14,13 +16,13 @@ from mmpointrend.points import (
 )
 
 BOXES = torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.2, 0.2, 0.9, 0.9], [0.0, 0.0, 1.0, 1.0]])
-CLASSES = torch.tensor([0, 2, 4])
+IMAGES, CLASSES = torch.tensor([0, 1, 1]), torch.tensor([0, 2, 4])
 
 
 def predictor(head, fine, coarse):
     """Of RoIs on two images."""
     predict = point_predictor(
-        head, [fine], coarse, torch.tensor([0, 1, 1]), CLASSES, num_points=9999, extents=[BOXES]
+        head, [fine], coarse, IMAGES, CLASSES, num_points=9999, extents=[BOXES]
     )
     return lambda points: predict(points, [roi_points_to_image(BOXES, points)])
 
@@ -57,3 +59,45 @@ def test_no_graph_break(render):
     inputs = head, torch.randn(2, 16, 20, 24), torch.randn(3, 5, 7, 7)
     compiled = torch.compile(render, fullgraph=True, backend='eager')
     torch.testing.assert_close(compiled(*inputs), render(*inputs))
+
+
+class Waits(TorchFunctionMode):
+    """Collects what makes a host wait for its GPU: values of tensors, shapes that depend on them, lists sent there."""
+
+    NAMES = (
+        '__bool__',
+        '__float__',
+        '__index__',
+        '__int__',
+        'item',
+        'masked_select',
+        'new_tensor',
+        'nonzero',
+        'tensor',
+        'tolist',
+        'unique',
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func.__name__ in self.NAMES:
+            self.seen.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('render', [render_masks, render_onto_the_output, render_images])
+@torch.no_grad()
+def test_no_wait_for_a_gpu(render, monkeypatch):
+    # The question that is the CPU's own: which cells are needed.
+    monkeypatch.setattr(linear_maps, '_TILE', 1 << 30)
+    head = PointMLP(16, 5, 8, 5).eval()
+    inputs = head, torch.randn(2, 16, 20, 24), torch.randn(3, 5, 7, 7)
+    with Waits() as waits:
+        render(*inputs)
+    assert waits.seen == []
+    with Waits() as waits:
+        torch.ones(2).nonzero()
+    assert waits.seen == ['nonzero']

@@ -71,6 +71,31 @@ def test_the_last_step_enlarges_by_the_root_of_two_at_least(longer, steps, num_p
     assert 2**0.5 < longer / (7 * 2**steps) <= 2 * 2**0.5
 
 
+def test_many_large_regions_are_rendered_in_parts():
+    """Narrow ones across the output apart from those along it: together each would take the whole output."""
+    sizes = [(2000, 40), (50, 1500)] * 30
+    batches = batches_by_resolution(sizes, num_points=784, coarse_side=7, full_side=224)
+    assert sorted(region for batch in batches for region in batch.regions) == list(range(60))
+    assert sum(len(batch.regions) * batch.rows * batch.columns for batch in batches) < 6e6
+    assert all(len(batch.regions) * 7**2 * 4**batch.steps < 2**25 for batch in batches)
+    (one,) = batches_by_resolution([(9000, 9000)], num_points=784, coarse_side=7, full_side=224)
+    assert one.regions == [0]
+
+
+@pytest.mark.parametrize('box', [[torch.nan] * 4, [1.0, 1.0, torch.nan, 9.0]])
+def test_a_box_that_is_not_a_number_has_no_pixel(box):
+    grid = OutputGrid.of_boxes(torch.tensor([box, [1.0, 1.0, 3.0, 4.0]]), 20, 30)
+    assert grid.size.tolist() == [[0, 0], [2, 3]]
+    assert grid.start[0].tolist() == [0, 0]
+
+
+def test_positions_are_in_single_precision():
+    boxes = torch.tensor([[1024.0, 0.0, 1030.0, 4.0]])
+    grid, expected = (OutputGrid.of_boxes(b, 2000, 2000) for b in (boxes.half(), boxes))
+    assert torch.equal(grid.first, expected.first)
+    assert grid.first[0, 0] == pytest.approx(0.5 / 6)
+
+
 def x_plus_2y(points):
     """A linear function: interpolation keeps it and prediction gives it."""
     return (points[..., 0] + 2 * points[..., 1]).unsqueeze(1)

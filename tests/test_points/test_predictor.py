@@ -120,6 +120,41 @@ def test_boxes_that_hold_the_points_change_nothing(
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
 
 
+@torch.no_grad()
+def test_corners_of_boxes_may_be_in_any_order():
+    torch.manual_seed(0)
+    head, maps, coarse = PointMLP(6, 4, 8, 4), torch.randn(1, 6, 64, 64), torch.randn(1, 4, 3, 3)
+    box, points = torch.tensor([[0.9, 0.5, 0.6, 0.7]]), torch.rand(1, 50, 2)
+    on_map = box[:, None, :2] + points * (box[:, None, 2:] - box[:, None, :2])
+    arguments = (head, [maps], coarse, torch.tensor([0]))
+    expected = SamplingPredictor(*arguments)(points, [on_map])
+    actual = point_predictor(*arguments, num_points=9999, extents=[box])(points, [on_map])
+    torch.testing.assert_close(actual, expected)
+
+
+@torch.no_grad()
+def test_a_large_coarse_map_with_a_class_for_each_region():
+    torch.manual_seed(0)
+    head, fine = PointMLP(6, 4, 8, 4), [torch.randn(1, 6, 5, 5)]
+    coarse, points = torch.randn(2, 4, 70, 70), torch.rand(2, 9, 2)
+    arguments = (head, fine, coarse, torch.tensor([0, 0]), torch.tensor([1, 3]))
+    expected = SamplingPredictor(*arguments)(points, [points])
+    actual = point_predictor(*arguments, num_points=10**6)(points, [points])
+    torch.testing.assert_close(actual, expected)
+
+
+@torch.no_grad()
+def test_an_activation_with_parameters_of_its_channels():
+    torch.manual_seed(0)
+    head = PointMLP(6, 4, 8, 4, activation=lambda: nn.PReLU(8))
+    for layer in head.fcs:
+        layer.activate.weight.copy_(torch.rand(8))
+    points, maps = torch.rand(2, 9, 2), any_maps()
+    expected = SamplingPredictor(head, *maps)(points, [points])
+    actual = point_predictor(head, *maps, num_points=99)(points, [points])
+    torch.testing.assert_close(actual, expected)
+
+
 class Doubled(PointMLP):
     """A head of a user's own."""
 

@@ -166,6 +166,16 @@ def semantic_case(name: str, sizes: Semantics, device: str) -> Case:
     )
 
 
+def _blocks_of_labels(height: int, width: int, classes: int, device: str) -> SegDataSample:
+    """Ground truth of an image: blocks of 32x32 pixels of one class."""
+    shape = (1, height // 32, width // 32)
+    blocks = torch.randint(classes, shape, generator=generator_of('labels'))
+    labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=labels.to(device))
+    return sample
+
+
 def training_semantic_case(device: str, shrink: int) -> Case:
     """FPNHead and point head on two crops of 512x1024, forward and backward."""
     height, width = shrunk_image((512, 1024), shrink)
@@ -177,15 +187,7 @@ def training_semantic_case(device: str, shrink: int) -> Case:
     train_cfg = ConfigDict(
         num_points=max(2048 // shrink**2, 16), oversample_ratio=3, importance_sample_ratio=0.75
     )
-    samples = []
-    for _ in range(2):
-        blocks = torch.randint(
-            classes, (1, height // 32, width // 32), generator=generator_of('labels')
-        )
-        sample = SegDataSample()
-        labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
-        sample.gt_sem_seg = PixelData(data=labels.to(device))
-        samples.append(sample)
+    samples = [_blocks_of_labels(height, width, classes, device) for _ in range(2)]
     path = MODEL_CONFIGS / 'pointrend_fpn_r50.py'
     fpn = Config.fromfile(path).model.decode_head.coarse_head
     fpn.norm_cfg.type = 'BN'

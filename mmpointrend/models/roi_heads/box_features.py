@@ -12,9 +12,15 @@ from mmcv.ops import SimpleRoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, GenericRoIExtractor
 from torch import Tensor
 
-from mmpointrend.points import BoxSampler, regular_grid, roi_points_to_image, sample_features
+from mmpointrend.points import (
+    BoxSampler,
+    extent,
+    regular_grid,
+    roi_points_to_image,
+    sample_features,
+)
 
-__all__ = ['BoxFeatures']
+__all__ = ['BoxFeatures', 'covered_sizes']
 
 
 class BoxFeatures:
@@ -42,11 +48,7 @@ class BoxFeatures:
     ) -> None:
         self._levels = x[: extractor.num_inputs]
         self._rois, self._extractor = rois, extractor
-        # Width and height, in pixels of the network's input, of what each level covers.
-        self._sizes = [
-            rois.new_tensor([level.shape[-1], level.shape[-2]]) * stride
-            for level, stride in zip(self._levels, extractor.featmap_strides, strict=True)
-        ]
+        self._sizes = covered_sizes(self._levels, extractor.featmap_strides, rois)
         boxes, images = rois[:, 1:], rois[:, 0].long()
         self._samplers: list[Callable[[Tensor], Tensor]] = [
             BoxSampler(level, boxes / size.repeat(2), images)
@@ -91,6 +93,23 @@ class BoxFeatures:
         points_of_levels = [((2 * at - 1) + 1) / 2 for at in self._in_levels(points)]
         features = self._sample(points_of_levels)
         return features.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+def covered_sizes(levels: Sequence[Tensor], strides: Sequence[int], rois: Tensor) -> list[Tensor]:
+    """Size of what each feature level covers, in pixels of the network's input.
+
+    Args:
+        levels: Feature levels, each (B, C_l, H, W).
+        strides: Stride of each.
+        rois: RoIs, of the dtype wanted, where it is wanted.
+
+    Returns:
+        (width, height) of each level, shape (2,).
+    """
+    return [
+        extent(level.shape[-2] * stride, level.shape[-1] * stride, rois)
+        for level, stride in zip(levels, strides, strict=True)
+    ]
 
 
 def _samples_a_grid(extractor: BaseRoIExtractor) -> bool:

@@ -6,7 +6,6 @@ P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of 
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
-from mmpointrend.models.roi_heads.box_features import BoxFeatures
+from mmpointrend.models.roi_heads.box_features import BoxFeatures, covered_sizes
 from mmpointrend.models.roi_heads.checks import (
     check_coarse_classes,
     check_fine_channels,
@@ -30,14 +29,15 @@ from mmpointrend.models.roi_heads.checks import (
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
+from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
-    OutputGrid,
     PointPredictor,
     ResolutionBatch,
     SubdivisionObserver,
     batches_by_resolution,
+    extent,
     logit_uncertainty,
     point_predictor,
     predict_pixels,
@@ -46,7 +46,6 @@ from mmpointrend.points import (
     sample_masks,
     subdivide,
     subdivide_onto,
-    zeros,
 )
 from mmpointrend.registry import MODELS
 
@@ -267,8 +266,9 @@ class PointRendRoIHead(StandardRoIHead):
             if len(image_points) == 0:
                 continue
             masks = torch.from_numpy(instances.masks.to_ndarray()).to(points.device)
-            size = image_points.new_tensor([masks.shape[-1], masks.shape[-2]])
-            targets.append(sample_masks(masks, image_points / size, result.pos_assigned_gt_inds))
+            height, width = masks.shape[-2:]
+            on_mask = image_points / extent(height, width, image_points)
+            targets.append(sample_masks(masks, on_mask, result.pos_assigned_gt_inds))
         return torch.cat(targets)
 
     def _point_predictor(
@@ -285,10 +285,7 @@ class PointRendRoIHead(StandardRoIHead):
         """
         strides = self.mask_roi_extractor.featmap_strides
         levels = x[: len(strides)]
-        sizes = [
-            rois.new_tensor([level.shape[-1], level.shape[-2]]) * stride
-            for level, stride in zip(levels, strides, strict=True)
-        ]
+        sizes = covered_sizes(levels, strides, rois)
         predictor = self._make_predictor(
             levels,
             rois[:, 0].long(),
@@ -371,44 +368,33 @@ class PointRendRoIHead(StandardRoIHead):
         coarse = self._mask_forward(x, rois)['mask_preds']
         # An observer is shown whole steps of all regions, which have no common steps on the output's pixels.
         if self.adaptive_resolution and self.observer is None:
-            self._render_onto_outputs(
-                x, rois, labels, coarse, batch_img_metas, results_list, rescale
+            canvas = MaskCanvas(
+                results_list, batch_img_metas, rescale, self.test_cfg.mask_thr_binary
             )
+            self._render_onto_output(x, rois, labels, coarse, canvas)
             return results_list
         logits = self._render(x, rois, labels, coarse)
         sizes = [len(results) for results in results_list]
         for results, meta, image_logits in zip(
             results_list, batch_img_metas, logits.split(sizes), strict=True
         ):
-            results.masks = self._paste(image_logits, results.bboxes, meta, rescale)
+            results.masks = paste(
+                self.mask_head, image_logits, results.bboxes, meta, self.test_cfg, rescale
+            )
         return results_list
 
-    def _render_onto_outputs(
+    def _render_onto_output(
         self,
         x: tuple[Tensor, ...],
         rois: Tensor,
         labels: Tensor,
         coarse: Tensor,
-        batch_img_metas: list[dict],
-        results_list: list[InstanceData],
-        rescale: bool,
+        canvas: MaskCanvas,
     ) -> None:
-        """Add ``masks`` to detections, each rendered on its pixels of the output."""
-        grids = []
-        canvas: list[Tensor] = []
-        for results, meta in zip(results_list, batch_img_metas, strict=True):
-            height, width = _output_size(meta, rescale)
-            if rescale:
-                results.bboxes /= results.bboxes.new_tensor(meta['scale_factor']).repeat(1, 2)
-            grids.append(OutputGrid.of_boxes(results.bboxes, height, width))
-            results.masks = self._no_masks(len(results), height, width, rois.device)
-            canvas.extend(results.masks)
-        grid = OutputGrid.cat(grids)
+        """Draw masks of detections, each rendered on its pixels of the output."""
         rendering = self.rendering
-        # What has to be known on the host, in one transfer: the shapes of all that follows.
-        places = torch.cat([grid.start, grid.size], dim=1).tolist()
         batches = batches_by_resolution(
-            [(columns, rows) for _, _, columns, rows in places],
+            canvas.sizes,
             rendering.num_points,
             self._coarse_size,
             self._coarse_size * rendering.scale_factor**rendering.steps,
@@ -416,7 +402,7 @@ class PointRendRoIHead(StandardRoIHead):
         )
         order = [region for batch in batches for region in batch.regions]
         index = torch.tensor(order, device=rois.device, dtype=torch.long)
-        rois, labels, coarse, grid = rois[index], labels[index], coarse[index], grid[index]
+        rois, labels, coarse, grid = rois[index], labels[index], coarse[index], canvas.grid[index]
         total = sum(len(batch.regions) * self._num_points(batch) for batch in batches)
         start, predict = self._start_rendering(x, rois, labels, coarse, total)
         begin = 0
@@ -438,13 +424,7 @@ class PointRendRoIHead(StandardRoIHead):
                     steps=batch.steps,
                     scale_factor=rendering.scale_factor,
                 )
-            for region, values in zip(batch.regions, self._as_masks(logits[:, 0]), strict=True):
-                column, row, columns, rows = places[region]
-                if batch.steps is None:
-                    values = values[: rows * columns].view(rows, columns)
-                canvas[region][row : row + rows, column : column + columns] = values[
-                    :rows, :columns
-                ]
+            canvas.draw(batch, logits[:, 0])
 
     def _num_points(self, batch: ResolutionBatch) -> int:
         """Points of one region of a batch, over all steps."""
@@ -452,40 +432,9 @@ class PointRendRoIHead(StandardRoIHead):
             return batch.num_pixels
         return batch.steps * self.rendering.num_points + batch.num_points
 
-    def _as_masks(self, logits: Tensor) -> Tensor:
-        """Masks as ``test_cfg.mask_thr_binary`` wants them: bool, or uint8 probabilities times 255."""
-        threshold = self.test_cfg.mask_thr_binary
-        if threshold < 0:
-            return (logits.sigmoid() * 255).to(torch.uint8)
-        # The sigmoid of all pixels would take as long as choosing the points among them.
-        return logits >= (math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.inf)
-
-    def _no_masks(self, number: int, height: int, width: int, device: torch.device) -> Tensor:
-        """Empty masks (number, height, width) as ``test_cfg.mask_thr_binary`` wants them."""
-        dtype = torch.bool if self.test_cfg.mask_thr_binary >= 0 else torch.uint8
-        return zeros((number, height, width), dtype, device)
-
-    def _paste(self, logits: Tensor, bboxes: Tensor, meta: dict, rescale: bool) -> Tensor:
-        """Masks (R, height, width) of an image from logits (R, 1, H, W) of its boxes, by mmdet's mask head."""
-        if len(bboxes) > 0:
-            only_channel = torch.zeros(len(bboxes), dtype=torch.long, device=bboxes.device)
-            return self.mask_head._predict_by_feat_single(
-                logits, bboxes, only_channel, meta, self.test_cfg, rescale
-            )
-        return self._no_masks(0, *_output_size(meta, rescale), bboxes.device)
-
-
-def _output_size(meta: dict, rescale: bool) -> tuple[int, int]:
-    """Height and width of an image's masks, as mmdet has them."""
-    height, width = meta['ori_shape'][:2]
-    if rescale:
-        return height, width
-    scale_x, scale_y = meta['scale_factor'][:2]
-    return round(height * scale_y), round(width * scale_x)
-
 
 def _of_class(coarse: Tensor, labels: Tensor) -> Tensor:
     """Coarse logits (R, 1, h, w) of each RoI's own class out of (R, K, h, w); the only ones where K is 1."""
-    if coarse.shape[1] == 1:
-        return coarse.float()
-    return coarse[torch.arange(len(coarse), device=coarse.device), labels].unsqueeze(1).float()
+    if coarse.shape[1] > 1:
+        coarse = coarse[torch.arange(len(coarse), device=coarse.device), labels].unsqueeze(1)
+    return coarse.to(torch.promote_types(coarse.dtype, torch.float32))
