@@ -31,5 +31,7 @@ def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     num_bytes = math.prod(shape) * dtype.itemsize
     if device.type != 'cpu' or num_bytes < _LARGE or torch.compiler.is_compiling():
         return torch.zeros(*shape, dtype=dtype, device=device)
-    # Unmapped when the tensor's memory is freed, which holds the only reference to it.
-    return torch.frombuffer(mmap.mmap(-1, num_bytes), dtype=torch.uint8).view(dtype).view(*shape)
+    # Private: a page that is read and was not written to takes no memory, and a forked process has its own. Unmapped
+    # when the tensor's memory is freed, which holds the only reference to it.
+    memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(*shape)
