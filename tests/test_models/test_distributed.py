@@ -1,6 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """Two processes train our RoI heads, of which one has no instance: no rank may wait for a gradient that never comes."""
 
+import gc
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -36,14 +38,20 @@ def _train(rank, folder):
     torch.set_num_threads(1)
     # They meet in a file: a free port may be taken by another run of the tests.
     dist.init_process_group('gloo', f'file://{folder}/meeting', rank=rank, world_size=2)
-    for name, config in (('explicit', roi_head_config()), ('implicit', implicit_config())):
+
+    def train(config):
         model = DistributedDataParallel(_Losses(build_roi_head(config)))
         for _ in range(STEPS):
             model.zero_grad()
             samples, proposals = training_batch((2, 1) if rank == 0 else (0, 0))
             model([level.detach() for level in feature_levels()], proposals, samples).backward()
-        gradients = {name: value.grad for name, value in model.module.head.named_parameters()}
-        torch.save(gradients, f'{folder}/{name}_{rank}.pth')
+        return {name: value.grad for name, value in model.module.head.named_parameters()}
+
+    for name, config in (('explicit', roi_head_config()), ('implicit', implicit_config())):
+        torch.save(train(config), f'{folder}/{name}_{rank}.pth')
+    # The models first: one that outlives the group takes it down while it holds the interpreter's lock, for which the
+    # group's thread may be waiting (seen: neither ever ended).
+    gc.collect()
     dist.destroy_process_group()
 
 
