@@ -2,6 +2,7 @@
 """Two processes train our RoI heads, of which one has no instance: no rank may wait for a gradient that never comes."""
 
 import gc
+import time
 
 import torch
 import torch.distributed as dist
@@ -56,7 +57,11 @@ def _train(rank, folder):
 
 
 def test_one_rank_without_instances(tmp_path):
-    mp.spawn(_train, (tmp_path,), nprocs=2)
+    # Daemons, so that what hangs ends with the tests.
+    processes = mp.spawn(_train, (tmp_path,), nprocs=2, join=False, daemon=True)
+    deadline = time.monotonic() + 240
+    while not processes.join(timeout=1):
+        assert time.monotonic() < deadline, 'one of two processes waits for ever'
     for name, last in (
         ('explicit', 'point_head.fc_logits.weight'),
         ('implicit', 'mask_head.fc_logits.weight'),
