@@ -18,7 +18,7 @@ __all__ = ['UNCERTAINTIES', 'Uncertainty', 'logit_uncertainty', 'probability_unc
 Uncertainty = Callable[[Tensor], Tensor]
 
 
-# Pixels whose best and second best stay in a CPU's cache while the classes pass by (19 classes of 1024 x 2048: 93 -> 29
+# Pixels whose best and second best stay in a CPU's cache while the classes pass by (19 classes of 1024 x 2048: 93 -> 32
 # ms, of which 39 are for working in place). A GPU has no such limit.
 _PIXELS_IN_CACHE = 65536
 

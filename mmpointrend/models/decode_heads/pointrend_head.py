@@ -190,7 +190,7 @@ class PointRendHead(BaseModule):
         )
         if type(self.coarse_head).predict_by_feat is BaseDecodeHead.predict_by_feat:
             # Rendered to the very size, logits stay as they are: mmseg's resizing changes nothing and takes a pass over
-            # all of them, a fifth of the time and a third of the memory. What size it would give it says without data.
+            # all of them, a fifth of the time and a second copy. What size it would give it says without data.
             asked = resize(logits[:, :1].to('meta'))
             if asked.shape[2:] == logits.shape[2:]:
                 return logits
