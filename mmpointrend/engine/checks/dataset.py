@@ -1,36 +1,16 @@
 # Copyright (c) The mmpointrend authors.
-"""What is wrong with the input: datasets that cannot be read, files that are no images, class
-counts that disagree.
-
-Nothing here costs time while all is well: files are looked at only after something else has failed
-on them.
-"""
+"""Datasets that cannot be read, or lack images, masks or classes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mmcv
-from mmcv.transforms import LoadAnnotations, LoadImageFromFile
-from mmengine import fileio
-from torch import nn
+from mmpointrend.engine.checks.names import some_names
+from mmpointrend.errors import InputError, PointRendError
 
-from mmpointrend.errors import ConfigError, InputError, PointRendError
-
-__all__ = [
-    'NamedLoading',
-    'check_class_counts',
-    'check_dataset',
-    'leaves',
-    'name_files_on_loading',
-    'naming_the_dataset',
-]
-
-_HEADS = frozenset(
-    ['bbox_head', 'mask_head', 'point_head', 'decode_head', 'auxiliary_head', 'coarse_head']
-)
+__all__ = ['check_dataset', 'leaves', 'naming_the_dataset']
 
 # What mmdet's CocoDataset reads of each entry.
 _COCO_KEYS = {
@@ -173,7 +153,7 @@ def check_dataset(dataset: Any) -> None:
         if classes and categories is not None and len(categories) != len(classes):
             raise InputError(
                 f'{type(leaf).__name__}: the annotation file {leaf.ann_file} has '
-                f'{len(categories)} of the {len(classes)} classes {_some(classes)}; set '
+                f'{len(categories)} of the {len(classes)} classes {some_names(classes)}; set '
                 'metainfo=dict(classes=...) to the names that it has.'
             )
 
@@ -188,125 +168,3 @@ def _first_mask_is_dropped(dataset: Any) -> bool:
             if not instance['ignore_flag']:
                 return not isinstance(instance.get('mask'), list)
     return False
-
-
-def _some(names: Any) -> str:
-    shown = ', '.join(map(str, list(names)[:3]))
-    return f'({shown}, ...)' if len(names) > 3 else f'({shown})'
-
-
-def check_class_counts(model: nn.Module, dataset: Any, loader: str) -> None:
-    """Compare the class counts of the model's heads with the classes of the dataset.
-
-    Args:
-        model: The model, wrapped or not.
-        dataset: The dataset that it is to see; one without ``metainfo['classes']`` passes.
-        loader: Name of the data loader in the config, for the message.
-
-    Raises:
-        ConfigError: A head disagrees; the message names its key and both counts.
-    """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if not classes:
-        return
-    if isinstance(classes, str):
-        raise ConfigError(
-            f'{loader}.dataset.metainfo.classes is the text {classes!r}: write a tuple, '
-            f'({classes!r},).'
-        )
-    for name, module in model.named_modules():
-        parts = [part for part in name.split('.') if not part.isdigit() and part != 'module']
-        # A class-agnostic head serves any number of classes, and ours says 1.
-        if getattr(module, 'class_agnostic', False):
-            continue
-        count = getattr(module, 'num_classes', None)
-        if parts and parts[-1] in _HEADS and isinstance(count, int) and count != len(classes):
-            raise ConfigError(
-                f'model.{".".join(parts)}.num_classes is {count}, but the dataset of {loader} has '
-                f'{len(classes)} classes {_some(classes)}: set one of them to the other '
-                f'({loader}.dataset.metainfo=dict(classes=...)).'
-            )
-
-
-def name_files_on_loading(dataset: Any) -> None:
-    """Wrap the loading steps of a dataset's pipeline in :class:`NamedLoading`.
-
-    Args:
-        dataset: A built dataset; its pipeline is changed in place.
-    """
-    for leaf in leaves(dataset):
-        steps = getattr(getattr(leaf, 'pipeline', None), 'transforms', None) or []
-        steps[:] = [
-            NamedLoading(step) if isinstance(step, LoadImageFromFile | LoadAnnotations) else step
-            for step in steps
-        ]
-
-
-class NamedLoading:
-    """A loading step of a pipeline whose failure names the file.
-
-    mmcv's own names no file when a label map is damaged or an image empty.
-
-    Args:
-        step: The step, called with the dict of one sample.
-    """
-
-    def __init__(self, step: Callable[[dict[str, Any]], Any]) -> None:
-        self.step = step
-
-    def __call__(self, results: dict[str, Any]) -> Any:
-        """Load.
-
-        Args:
-            results: Dict of one sample, with ``img_path`` and, for label maps, ``seg_map_path``.
-
-        Returns:
-            What the step returns.
-
-        Raises:
-            InputError: The file is missing, empty or no image; other errors of the step are passed
-                on.
-        """
-        try:
-            return self.step(results)
-        except Exception as error:
-            key = 'img_path' if isinstance(self.step, LoadImageFromFile) else 'seg_map_path'
-            complaint = _complaint_about_image(results.get(key), self.step, key)
-            if complaint is None:
-                raise
-            raise InputError(complaint) from error
-
-    def __repr__(self) -> str:
-        return repr(self.step)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _complaint_about_image(path: str | None, step: Any, key: str) -> str | None:
-    """What is wrong with an image file, as a sentence; None where it can be read."""
-    if path is None:
-        return None
-    kind = 'image' if key == 'img_path' else 'label map'
-    mend = 'copy it anew or take it out of the dataset'
-    try:
-        content = fileio.get(path, backend_args=getattr(step, 'backend_args', None))
-    except OSError as error:
-        reason = (
-            'does not exist'
-            if isinstance(error, FileNotFoundError)
-            else f'cannot be read ({error})'
-        )
-        return f'the {kind} {path} {reason}; check data_root, data_prefix and the file names.'
-    if not content:
-        return f'the {kind} {path} is empty; {mend}.'
-    try:
-        decoded = mmcv.imfrombytes(
-            content, flag='unchanged', backend=getattr(step, 'imdecode_backend', None)
-        )
-    except Exception as error:
-        return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {mend}.'
-    if decoded is None:
-        return f'the {kind} {path} is damaged or no image; {mend}.'
-    return None

@@ -1,45 +1,16 @@
 # Copyright (c) The mmpointrend authors.
-"""Bad input is refused in a sentence that names the file, the key and the mend."""
+"""A dataset that cannot be used is refused in a sentence that names the file and the fix."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from tiny_runs import stop_workers, write_config
-from torch import nn
+from tiny_loaders import build, loader_config
 
 from mmpointrend.engine import CheckedRunner
-from mmpointrend.engine.checks import (
-    check_class_counts,
-    check_dataset,
-    leaves,
-    naming_the_dataset,
-)
-from mmpointrend.errors import ConfigError, InputError, sentence_of
-
-
-@pytest.fixture
-def data(tiny_data, tmp_path) -> Path:
-    """A copy of the tiny dataset that may be altered."""
-    return Path(shutil.copytree(tiny_data, tmp_path / 'data'))
-
-
-def loader_config(task: str, data: Path, tmp_path: Path, **change: object) -> dict:
-    """Config of the training loader of a tiny run."""
-    cfg = Config.fromfile(write_config(task, tmp_path, data, length=2, workers=0))
-    init_default_scope(cfg.default_scope)
-    cfg.train_dataloader.dataset.update(change)
-    return cfg.train_dataloader
-
-
-def build(task: str, data: Path, tmp_path: Path, **change: object):
-    """The loader."""
-    return CheckedRunner.build_dataloader(loader_config(task, data, tmp_path, **change), seed=0)
+from mmpointrend.engine.checks import check_dataset, leaves, naming_the_dataset
+from mmpointrend.errors import InputError
 
 
 class TestDatasets:
@@ -123,45 +94,6 @@ class TestDatasets:
             build('instance', data, tmp_path, pipeline=[dict(type='NoSuchStep')])
 
 
-class TestFiles:
-    @pytest.mark.parametrize(
-        ('task', 'folder', 'kind'),
-        [
-            ('instance', 'images', 'image'),
-            ('semantic', 'images', 'image'),
-            ('semantic', 'labels', 'label map'),
-        ],
-    )
-    @pytest.mark.parametrize('damage', ['missing', 'empty', 'text', 'cut'])
-    def test_bad_file_is_named(self, damage, task, folder, kind, data, tmp_path):
-        path = data / folder / '03.png'
-        loader = build(task, data, tmp_path)
-        if damage == 'missing':
-            path.unlink()
-        else:
-            content = dict(empty=b'', text=b'no image', cut=path.read_bytes()[:40])[damage]
-            path.write_bytes(content)
-        with pytest.raises(InputError, match=rf'the {kind} {path} ') as caught:
-            loader.dataset[3]
-        assert '\n' not in sentence_of(caught.value)
-
-    def test_sentence_survives_a_worker(self, data, tmp_path):
-        (data / 'labels' / '03.png').write_bytes(b'')
-        config = loader_config('semantic', data, tmp_path)
-        config.update(num_workers=1, sampler=dict(type='DefaultSampler', shuffle=False))
-        with pytest.raises(InputError) as caught:
-            list(CheckedRunner.build_dataloader(config, seed=0))
-        stop_workers()
-        sentence = sentence_of(caught.value)
-        assert sentence.startswith(f'the label map {data / "labels" / "03.png"} is empty; ')
-        assert 'Traceback' in str(caught.value) and 'Traceback' not in sentence
-
-    def test_fault_of_the_step_itself_is_passed_on(self, data, tmp_path):
-        loader = build('semantic', data, tmp_path)
-        with pytest.raises(KeyError, match='img_path'):
-            loader.dataset.pipeline.transforms[0]({})
-
-
 @pytest.mark.parametrize('form', ['polygon', 'polygons kept', 'run lengths', 'run lengths kept'])
 def test_run_lengths_where_polygons_are_kept(data, tmp_path, form):
     """mmdet would ignore every instance, and train on nothing."""
@@ -181,53 +113,6 @@ def test_run_lengths_where_polygons_are_kept(data, tmp_path, form):
     else:
         batch = next(iter(build('instance', data, tmp_path, pipeline=pipeline)))
         assert all(len(sample.gt_instances) == 2 for sample in batch['data_samples'])
-
-
-class Heads(nn.Module):
-    """A model with heads of given class counts."""
-
-    def __init__(self, **counts: int) -> None:
-        super().__init__()
-        for name, count in counts.items():
-            head = nn.Module()
-            head.num_classes = count
-            self.add_module(name, head)
-
-
-class TestClassCounts:
-    DATASET = type('Dataset', (), dict(metainfo=dict(classes=('a', 'b', 'c', 'd'))))()
-
-    @pytest.mark.parametrize(
-        'head', ['bbox_head', 'mask_head', 'point_head', 'decode_head', 'auxiliary_head']
-    )
-    def test_head_that_disagrees_is_named(self, head):
-        model = nn.ModuleDict(dict(roi_head=Heads(**{head: 80})))
-        with pytest.raises(
-            ConfigError,
-            match=rf'model\.roi_head\.{head}\.num_classes is 80, but the dataset of val_dataloader '
-            r'has 4 classes \(a, b, c, \.\.\.\)',
-        ):
-            check_class_counts(model, self.DATASET, 'val_dataloader')
-
-    def test_cascades_and_wrapped_models(self):
-        heads = nn.ModuleList([Heads(), Heads()])
-        heads[1].num_classes = 3
-        model = nn.ModuleDict(dict(module=nn.ModuleDict(dict(bbox_head=heads))))
-        with pytest.raises(ConfigError, match=r'model\.bbox_head\.num_classes is 3'):
-            check_class_counts(model, self.DATASET, 'train_dataloader')
-
-    def test_those_that_agree_and_those_that_count_something_else(self):
-        model = Heads(bbox_head=4, point_head=4, rpn_head=1, backbone=1000)
-        check_class_counts(model, self.DATASET, 'train_dataloader')
-        check_class_counts(Heads(bbox_head=9), object(), 'train_dataloader')
-        agnostic = Heads(mask_head=1)
-        agnostic.mask_head.class_agnostic = True
-        check_class_counts(agnostic, self.DATASET, 'train_dataloader')
-
-    def test_classes_given_as_text(self):
-        dataset = type('Dataset', (), dict(metainfo=dict(classes='cat')))()
-        with pytest.raises(ConfigError, match=r"is the text 'cat': write a tuple, \('cat',\)"):
-            check_class_counts(Heads(), dataset, 'train_dataloader')
 
 
 def test_coco_itself_has_all_its_classes(shared_dir):
