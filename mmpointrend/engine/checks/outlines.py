@@ -1,0 +1,81 @@
+# Copyright (c) The mmpointrend authors.
+"""Masks of instances that cannot be drawn, or not on their image."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmpointrend.engine.checks.images import described_size
+
+__all__ = ['can_be_drawn', 'complaint_about_masks']
+
+# pycocotools walks along an outline in steps of a fifth of a pixel, and keeps them all. Beyond the first limit its
+# integers overflow, an outline of the second takes a few hundred megabytes; no number at all makes it run for ever.
+_FARTHEST, _LONGEST = 1e7, 4e6
+
+
+def can_be_drawn(polygon: Sequence[float]) -> bool:
+    """Whether pycocotools can rasterise a polygon in bounded time and memory.
+
+    Args:
+        polygon: Coordinates x1, y1, x2, y2, ... in pixels.
+
+    Returns:
+        False for NaN, infinite and very large coordinates, and for outlines of millions of pixels.
+    """
+    if len(polygon) == 0:
+        return True
+    low, high = min(polygon), max(polygon)
+    # The sum is no number if one coordinate is none, whatever the comparisons of min and max make of it.
+    if not (low > -_FARTHEST and high < _FARTHEST and math.isfinite(sum(polygon))):
+        return False
+    if len(polygon) * (high - low) < _LONGEST:
+        return True
+    points = np.asarray(polygon[: len(polygon) // 2 * 2], dtype=np.float64).reshape(-1, 2)
+    return bool(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() < _LONGEST)
+
+
+def complaint_about_masks(results: dict[str, Any], source: str) -> str | None:
+    """Look at the masks of one image before they are drawn.
+
+    Args:
+        results: Dict of the sample with ``instances`` and the image's ``ori_shape``.
+        source: Where the masks come from, for the message.
+
+    Returns:
+        A sentence that names the image; None if all masks can be drawn on it.
+    """
+    size = results.get('ori_shape')
+    for number, instance in enumerate(results.get('instances') or []):
+        mask = instance.get('mask')
+        what = f'the mask of instance {number} of the image {results.get("img_path")} in {source}'
+        if isinstance(mask, list) and not all(_is_harmless(polygon) for polygon in mask):
+            return (
+                f'{what} has coordinates that are not finite, or far beyond any image: take it out, or '
+                'write it anew in pixels.'
+            )
+        if isinstance(mask, dict) and size is not None and not _has_size(mask, size):
+            return (
+                f'{what} is run lengths of {_shown(mask.get("size"))} pixels, but the image is '
+                f'{described_size(size)}: write them anew for the image, as [height, width].'
+            )
+    return None
+
+
+def _is_harmless(polygon: Any) -> bool:
+    try:
+        return can_be_drawn(polygon)
+    except TypeError:
+        return True  # Not a list of numbers: mmdet fails on it, or leaves it out.
+
+
+def _has_size(mask: dict[str, Any], size: Sequence[int]) -> bool:
+    given = mask.get('size')
+    # mmdet leaves out what has no size.
+    return given is None or list(given) == list(size[:2])
+
+
+def _shown(size: Any) -> str:
+    return described_size(size) if len(size) == 2 else str(size)
