@@ -51,6 +51,7 @@ class CheckedRunner(Runner):
     """
 
     _load_from: str | None
+    _train_dataloader: DataLoader | dict[str, Any] | None
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes; join a gloo group first where mmengine would insist on CUDA.
@@ -145,7 +146,8 @@ class CheckedRunner(Runner):
                 seed=self.seed,
                 diff_rank_seed=self._randomness_cfg.get('diff_rank_seed', False),
             )
-        watch_labels(self._train_dataloader.dataset, labels, 'train_dataloader')
+        if self._train_dataloader is not None:
+            watch_labels(self._train_dataloader.dataset, labels, 'train_dataloader')
 
     def _watch_labels_of(self, loop: BaseLoop, name: str) -> None:
         labels = LabelRange.of_model(self.model)

@@ -41,8 +41,10 @@ def name_files_on_loading(dataset: Any) -> None:
                     steps[index] = NamedLoading(step, source)
                     if steps[index].loads_label_maps:
                         place = max(place, index)
-            if any(getattr(step, 'loads_label_maps', False) for step in steps):
-                steps.insert(place + 1, LabelMapCheck())
+            loads = any(getattr(step, 'loads_label_maps', False) for step in steps)
+            if loads and not any(isinstance(step, LabelMapCheck) for step in steps):
+                behind = type(steps[place]) is not NamedLoading
+                steps.insert(place + 1, LabelMapCheck(is_late=behind))
 
 
 class NamedLoading:
@@ -70,7 +72,7 @@ class NamedLoading:
         self._keeps_eight_bits = (
             self.loads_label_maps and 'mmseg.datasets.transforms.loading' in modules
         )
-        self._not_deep: set[str] = set()
+        self._looked_at: set[str] = set()
 
     def __call__(self, results: dict[str, Any]) -> Any:
         """Load.
@@ -87,7 +89,9 @@ class NamedLoading:
         """
         key, kind = ('img_path', 'image') if self.loads_images else ('seg_map_path', 'label map')
         path = results.get(key) if self.loads_images or self.loads_label_maps else None
-        complaint = complaint_about_file(path, self.step, kind)
+        # Each file once: looking at heads of files takes longer than comparing sizes, which is done every time.
+        is_new = path not in self._looked_at
+        complaint = complaint_about_file(path, self.step, kind) if is_new else None
         if complaint is not None and getattr(self.step, 'ignore_empty', False):
             return None
         if complaint is None and getattr(self.step, 'with_mask', False):
@@ -101,26 +105,20 @@ class NamedLoading:
             if complaint is None:
                 raise
             raise InputError(complaint) from error
-        complaint = self._complaint_about_loaded(path, loaded)
-        if complaint is not None:
-            raise InputError(complaint)
+        if isinstance(loaded, dict) and path is not None:
+            if self.loads_images:
+                complaint = self._complaint_about_size(path, loaded)
+            elif self._keeps_eight_bits and is_new:
+                complaint = complaint_about_depth(path, self.step)
+            if complaint is not None:
+                raise InputError(complaint)
+            self._looked_at.add(path)
         return loaded
-
-    def _complaint_about_loaded(self, path: str | None, loaded: Any) -> str | None:
-        if path is None or not isinstance(loaded, dict):
-            return None
-        if self.loads_images:
-            return self._complaint_about_size(path, loaded)
-        if self._keeps_eight_bits and path not in self._not_deep:
-            complaint = complaint_about_depth(path, self.step)
-            self._not_deep.add(path)
-            return complaint
-        return None
 
     def _complaint_about_size(self, path: str, loaded: dict[str, Any]) -> str | None:
         """A sentence if an image has another size than the annotations say."""
-        said, shape = (loaded.get('height'), loaded.get('width')), loaded['ori_shape'][:2]
-        if said == shape or not all(isinstance(side, Real) for side in said):
+        said, shape = (loaded.get('height'), loaded.get('width')), loaded.get('ori_shape', ())[:2]
+        if said == shape or not shape or not all(isinstance(side, Real) for side in said):
             return None
         turned = ''
         mend = (

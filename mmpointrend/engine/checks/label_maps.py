@@ -99,11 +99,15 @@ class LabelMapCheck:
 
     It looks at each map whenever it is read, before any crop.
 
+    Args:
+        is_late: Whether steps before this one may have resized image and map together.
+
     Attributes:
         labels: Labels that the head knows; None leaves them unchecked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_late: bool = False) -> None:
+        self.is_late = is_late
         self.labels: LabelRange | None = None
 
     def __call__(self, results: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -128,7 +132,7 @@ class LabelMapCheck:
         path = results.get('seg_map_path') or f'of {results.get("img_path")}'
         if labels.ndim > 2:
             return _complaint_about_channels(path, labels)
-        complaint = _complaint_about_size(results, path, labels)
+        complaint = _complaint_about_size(results, path, labels, self.is_late)
         if complaint is None and self.labels is not None:
             complaint = self.labels.complaint(path, labels)
         return complaint
@@ -152,19 +156,19 @@ def _complaint_about_channels(path: str, labels: np.ndarray) -> str:
     )
 
 
-def _complaint_about_size(results: dict[str, Any], path: str, labels: np.ndarray) -> str | None:
-    """A sentence if the map has neither the size of the image as it was read nor as it is now."""
-    image = results.get('img')
-    sizes = {
-        tuple(shape[:2])
-        for shape in (results.get('ori_shape'), getattr(image, 'shape', None))
-        if shape is not None
-    }
+def _complaint_about_size(
+    results: dict[str, Any], path: str, labels: np.ndarray, is_late: bool
+) -> str | None:
+    """A sentence if the map has not the size of the image as it was read, or as it is now."""
+    shapes = [results.get('ori_shape')]
+    if is_late:
+        shapes.append(getattr(results.get('img'), 'shape', None))
+    sizes = {tuple(shape[:2]) for shape in shapes if shape is not None}
     # LoadAnnotations drops sides of one pixel.
     shape = labels.shape + (1,) * (2 - labels.ndim)
-    if not sizes or shape in sizes or (shape[::-1] in sizes and 1 in shape):
+    if not sizes or shape in sizes or (1 in shape and shape[::-1] in sizes):
         return None
-    whole = results.get('ori_shape') or image.shape
+    whole = results['ori_shape'] if 'ori_shape' in results else results['img'].shape
     image_path = results.get('img_path')
     turned = ''
     mend = 'take the map that belongs to the image, or scale it to the size of the image (nearest neighbour)'

@@ -74,8 +74,8 @@ def _is_harmless(polygon: Any) -> bool:
 def _has_size(mask: dict[str, Any], size: Sequence[int]) -> bool:
     given = mask.get('size')
     # mmdet leaves out what has no size.
-    return given is None or list(given) == list(size[:2])
+    return given is None or (isinstance(given, list | tuple) and list(given) == list(size[:2]))
 
 
 def _shown(size: Any) -> str:
-    return described_size(size) if len(size) == 2 else str(size)
+    return described_size(size) if isinstance(size, list) and len(size) == 2 else str(size)

@@ -15,6 +15,9 @@ from torch import Tensor
 
 __all__ = ['MaskwiseCrops', 'for_mask_targets']
 
+# Pixels. A box out there covers nothing of any image, and integers still count the steps of outlines around it.
+_FARTHEST = 1e6
+
 
 class MaskwiseCrops(BitmapMasks):
     """Bitmaps that are cropped one mask after the other.
@@ -80,6 +83,14 @@ class MaskwiseCrops(BitmapMasks):
         return rows, columns
 
 
+def _within_reach(boxes: Tensor) -> Tensor:
+    """A copy of boxes (R, 4) with numbers that masks can be drawn at.
+
+    Boxes of a model that diverges are not finite, and on them pycocotools draws polygons for ever.
+    """
+    return torch.nan_to_num(boxes, nan=0.0).clamp(-_FARTHEST, _FARTHEST)
+
+
 def for_mask_targets(
     sampling_results: Sequence[SamplingResult], batch_gt_instances: Sequence[InstanceData]
 ) -> tuple[list[SamplingResult], list[InstanceData]]:
@@ -98,7 +109,7 @@ def for_mask_targets(
     """
     results = [copy.copy(result) for result in sampling_results]
     for result in results:
-        result.pos_priors = result.pos_priors.clone()
+        result.pos_priors = _within_reach(result.pos_priors)
     batch = []
     for instances in batch_gt_instances:
         masks = instances.masks
