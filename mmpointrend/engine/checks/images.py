@@ -188,12 +188,18 @@ def complaint_about_decoding(path: Any, step: Any, kind: str) -> str | None:
         return f'the {kind} {path} {reason}; check data_root, data_prefix and the file names.'
     if not content:
         return f'the {kind} {path} is empty; {_MEND}.'
+    flag = getattr(step, 'color_type', 'unchanged')
+    backend = getattr(step, 'imdecode_backend', None)
     try:
-        decoded = mmcv.imfrombytes(
-            content, flag='unchanged', backend=getattr(step, 'imdecode_backend', None)
-        )
+        decoded = mmcv.imfrombytes(content, flag=flag, backend=backend)
+        stored = mmcv.imfrombytes(content, flag='unchanged') if decoded is None else None
     except Exception as error:
         return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {_MEND}.'
+    if stored is not None:
+        return (
+            f'the {kind} {path} is {stored.dtype} of shape {stored.shape}, which cannot be read as '
+            f"color_type='{flag}' asks; write it anew as an image of 8 bits."
+        )
     if decoded is None:
         return f'the {kind} {path} is damaged or not an image; {_MEND}.'
     return None

@@ -207,7 +207,7 @@ def watch_labels(dataset: Any, labels: LabelRange, loader: str) -> None:
 def _warn_of_void(leaf: Any, labels: LabelRange, loader: str) -> None:
     load = next((s for s in all_steps(leaf) if getattr(s, 'loads_label_maps', False)), None)
     # Steps of others may yet change labels.
-    if load is None or follows_unknown_step(leaf) or len(leaf) == 0:
+    if load is None or follows_unknown_step(leaf) or not hasattr(leaf, 'get_data_info'):
         return
     looked_at: set[int] = set()
     found: set[int] = set()

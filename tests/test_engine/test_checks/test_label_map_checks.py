@@ -156,6 +156,35 @@ class TestRange:
         with pytest.raises(InputError, match='holds label 2, but the head has 2'):
             dataset[3]
 
+    def test_inside_test_time_augmentation(self, data, tmp_path):
+        cfg = Config.fromfile(write_config('semantic', tmp_path, data, length=2))
+        dataset = build('semantic', data, tmp_path, pipeline=cfg.tta_pipeline).dataset
+        watch_labels(dataset, RANGE, 'test_dataloader')
+        assert len(dataset[0]['inputs']) == 4
+        watch_labels(dataset, LabelRange(2, frozenset([255])), 'test_dataloader')
+        with pytest.raises(InputError, match='holds label 2, but the head has 2 classes'):
+            dataset[0]
+
+    @pytest.mark.parametrize(
+        ('dataset', 'values', 'num_classes'),
+        [
+            (dict(type='ADE20KDataset', reduce_zero_label=True), range(151), 150),
+            (dict(type='CityscapesDataset'), [*range(19), 255], 19),
+            (dict(type='mmpointrend.CocoPanopticStuffDataset'), [*range(54), 255], 54),
+            (dict(type='mmpointrend.CamVidDataset'), range(12), 11),
+        ],
+    )
+    def test_conventions_of_known_datasets(self, dataset, values, num_classes, data, tmp_path):
+        for path in (data / 'labels').iterdir():
+            cv2.imwrite(str(path), np.resize(np.array(values, np.uint8), (64, 64)))
+        change = dict(metainfo=None, img_suffix='.png', seg_map_suffix='.png', **dataset)
+        loaded = build('semantic', data, tmp_path, **change).dataset
+        watch_labels(loaded, LabelRange(num_classes, frozenset([255])), 'train_dataloader')
+        assert loaded[3]['data_samples'].gt_sem_seg.data.shape == (1, 48, 48)
+        watch_labels(loaded, LabelRange(num_classes - 1, frozenset([255])), 'train_dataloader')
+        with pytest.raises(InputError, match=f'holds label {num_classes - 1}, but'):
+            loaded[3]
+
     @pytest.mark.parametrize(
         ('head', 'expected'),
         [
