@@ -231,14 +231,14 @@ class TestRange:
 
 class TestVoidInsteadOfAClass:
     @staticmethod
-    def warnings(data, tmp_path, caplog):
+    def warnings(data, tmp_path, caplog, loader='train_dataloader'):
         """What is said of the dataset."""
         MMLogger.get_instance('void')
         dataset = build('semantic', data, tmp_path).dataset
         logger = MMLogger.get_current_instance()
         logger.addHandler(caplog.handler)
         with caplog.at_level(logging.WARNING):
-            watch_labels(dataset, RANGE, 'train_dataloader')
+            watch_labels(dataset, RANGE, loader)
         logger.removeHandler(caplog.handler)
         return [record.getMessage() for record in caplog.records]
 
@@ -253,10 +253,16 @@ class TestVoidInsteadOfAClass:
         self.write(data, (0, 255))
         (said,) = self.warnings(data, tmp_path, caplog)
         assert said.startswith(
-            'train_dataloader: 6 of 6 label maps were looked at, and hold no label but 0 and 255, '
-            'of which 255 is void'
+            'train_dataloader: the 6 label maps that were looked at, of 6, hold label 0 and 255 '
+            'alone, and 255 is void'
         )
         assert str(data / 'labels' / '00.png') in said
+
+    def test_all_void(self, data, tmp_path, caplog):
+        """As reduce_zero_label makes masks of 0 and 255; and as the truth of a test set that is secret."""
+        self.write(data, (255, 255))
+        assert self.warnings(data, tmp_path, caplog, 'test_dataloader') == []
+        assert len(self.warnings(data, tmp_path, caplog)) == 1
 
     @pytest.mark.parametrize(
         'maps', [[(0, 1), (0, 255)], [(0, 0)], [(1, 255)], [(0, 255)] * 5 + [(2, 255)]]
