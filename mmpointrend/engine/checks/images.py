@@ -201,7 +201,7 @@ def complaint_about_decoding(path: Any, step: Any, kind: str) -> str | None:
             f"color_type='{flag}' asks; write it anew as an image of 8 bits."
         )
     if decoded is None:
-        return f'the {kind} {path} is damaged or not an image; {_MEND}.'
+        return f'the {kind} {path} is damaged or no image; {_MEND}.'
     return None
 
 
