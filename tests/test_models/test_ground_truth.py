@@ -14,6 +14,7 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from mmpointrend.errors import InputError
 from mmpointrend.models.roi_heads.ground_truth import MaskwiseCrops, for_mask_targets
 
 
@@ -99,3 +100,14 @@ def test_boxes_of_a_model_that_diverges_cover_nothing(kind, value):
     )
     assert targets[0].all()
     assert not targets[1].any()
+
+
+@pytest.mark.parametrize('value', [float('nan'), -float('inf'), 1e9])
+def test_polygons_that_would_be_drawn_for_ever_are_refused(value):
+    polygons = [[np.array([0, 0, 4, 0, 4, 4.0])], [np.array([0, 0, 4, 0, 4, value])]]
+    truth = [
+        InstanceData(masks=PolygonMasks(masks, 8, 8), labels=torch.zeros(1))
+        for masks in (polygons[:1], polygons[1:])
+    ]
+    with pytest.raises(InputError, match='the mask of object 0 of image 1 of the batch has coord'):
+        for_mask_targets([], truth)

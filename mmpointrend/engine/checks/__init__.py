@@ -2,7 +2,7 @@
 """What is wrong with the input, in one sentence each: datasets, files, classes.
 
 ``dataset``: annotation files and folders, when a dataset is built. ``files``: images, label maps and
-masks, when they are read (what is looked at is in ``images``, ``label_maps`` and ``outlines``).
+masks, when they are read (what is looked at is in ``images``, ``label_maps`` and ``masks``).
 ``classes``: the model's classes against the data's.
 """
 

@@ -16,7 +16,7 @@ from mmpointrend.engine.checks.images import (
     orientation,
 )
 from mmpointrend.engine.checks.label_maps import LabelMapCheck
-from mmpointrend.engine.checks.outlines import complaint_about_masks
+from mmpointrend.engine.checks.masks import complaint_about_masks
 from mmpointrend.engine.checks.pipelines import last_unknown, step_lists
 from mmpointrend.errors import InputError
 

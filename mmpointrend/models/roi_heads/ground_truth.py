@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from mmcv.ops import roi_align
 from mmdet.models.task_modules.samplers import SamplingResult
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from mmpointrend.outlines import check_polygons
 
 __all__ = ['MaskwiseCrops', 'for_mask_targets']
 
@@ -103,6 +105,9 @@ def for_mask_targets(
         sampling_results: Sampled boxes of each image; left as they are.
         batch_gt_instances: Ground truth of each image, with ``masks``; left as it is.
 
+    Raises:
+        InputError: A polygon cannot be drawn.
+
     Returns:
         The sampling results with boxes of their own, and the ground truth with :class:`MaskwiseCrops` for bitmaps
         (polygons are cropped one by one anyway).
@@ -110,11 +115,13 @@ def for_mask_targets(
     results = [copy.copy(result) for result in sampling_results]
     for result in results:
         result.pos_priors = _within_reach(result.pos_priors)
-    batch = []
+    batch: list[InstanceData] = []
     for instances in batch_gt_instances:
         masks = instances.masks
         if isinstance(masks, BitmapMasks):
             instances = instances.new()
             instances.masks = MaskwiseCrops.of(masks)
+        elif isinstance(masks, PolygonMasks):
+            check_polygons(masks.masks, f'image {len(batch)} of the batch')
         batch.append(instances)
     return results, batch

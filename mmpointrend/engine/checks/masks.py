@@ -1,40 +1,13 @@
 # Copyright (c) The mmpointrend authors.
 """Masks of instances that cannot be drawn, or not on their image."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mmpointrend.engine.checks.images import described_size
+from mmpointrend.outlines import can_be_drawn
 
-__all__ = ['can_be_drawn', 'complaint_about_masks']
-
-# pycocotools walks along an outline in steps of a fifth of a pixel, and keeps them all. Beyond the first limit its
-# integers overflow, an outline of the second takes a few hundred megabytes; no number at all makes it run for ever.
-_FARTHEST, _LONGEST = 1e7, 4e6
-
-
-def can_be_drawn(polygon: Sequence[float]) -> bool:
-    """Whether pycocotools can rasterise a polygon in bounded time and memory.
-
-    Args:
-        polygon: Coordinates x1, y1, x2, y2, ... in pixels.
-
-    Returns:
-        False for NaN, infinite and very large coordinates, and for outlines of millions of pixels.
-    """
-    if len(polygon) == 0:
-        return True
-    low, high = min(polygon), max(polygon)
-    # The sum is no number if one coordinate is none, whatever the comparisons of min and max make of it.
-    if not (low > -_FARTHEST and high < _FARTHEST and math.isfinite(sum(polygon))):
-        return False
-    if len(polygon) * (high - low) < _LONGEST:
-        return True
-    points = np.asarray(polygon[: len(polygon) // 2 * 2], dtype=np.float64).reshape(-1, 2)
-    return bool(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() < _LONGEST)
+__all__ = ['complaint_about_masks']
 
 
 def complaint_about_masks(results: dict[str, Any], source: str) -> str | None:

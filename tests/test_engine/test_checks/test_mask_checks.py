@@ -6,8 +6,8 @@ import pytest
 from tiny_loaders import build
 
 from mmpointrend.engine.checks.files import NamedLoading
-from mmpointrend.engine.checks.outlines import can_be_drawn
 from mmpointrend.errors import InputError
+from mmpointrend.outlines import can_be_drawn
 
 NAN, INF = float('nan'), float('inf')
 
