@@ -121,7 +121,7 @@ class NamedLoading:
         if said == shape or not shape or not all(isinstance(side, Real) for side in said):
             return None
         turned = ''
-        mend = (
+        fix = (
             'take the image that was annotated, or write the sizes anew if the annotations are '
             'for this one'
         )
@@ -129,16 +129,16 @@ class NamedLoading:
             # With 'unchanged' and '*_ignore_orientation' the image stays as it was saved.
             if 'ignore' in self._color_type or self._color_type == 'unchanged':
                 turned = f' and is not turned by its EXIF orientation {way}'
-                mend = "set color_type='color' in LoadImageFromFile"
+                fix = "set color_type='color' in LoadImageFromFile"
             else:
                 turned = f', turned by its EXIF orientation {way}'
-                mend = (
+                fix = (
                     "set color_type='color_ignore_orientation' in LoadImageFromFile, or save the "
                     'image upright and without EXIF'
                 )
         return (
             f'the image {path} is {described_size(shape)} pixels{turned}, but {self.source} says '
-            f'{said[1]} x {said[0]}: {mend}.'
+            f'{said[1]} x {said[0]}: {fix}.'
         )
 
     @property

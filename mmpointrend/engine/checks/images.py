@@ -35,7 +35,7 @@ _KINDS = {
 # The Exif tag that says how a picture is to be turned: 1 not at all, 5 to 8 by a quarter.
 _ORIENTATION = 0x112
 _EIGHT_BITS = frozenset(['1', 'CMYK', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'YCbCr'])
-_MEND = 'copy it anew or take it out of the dataset'
+_FIX = 'copy it anew or take it out of the dataset'
 
 
 def described_size(shape: Sequence[int]) -> str:
@@ -187,21 +187,21 @@ def complaint_about_decoding(path: Any, step: Any, kind: str) -> str | None:
         )
         return f'the {kind} {path} {reason}; check data_root, data_prefix and the file names.'
     if not content:
-        return f'the {kind} {path} is empty; {_MEND}.'
+        return f'the {kind} {path} is empty; {_FIX}.'
     flag = getattr(step, 'color_type', 'unchanged')
     backend = getattr(step, 'imdecode_backend', None)
     try:
         decoded = mmcv.imfrombytes(content, flag=flag, backend=backend)
         stored = mmcv.imfrombytes(content, flag='unchanged') if decoded is None else None
     except Exception as error:
-        return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {_MEND}.'
+        return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {_FIX}.'
     if stored is not None:
         return (
             f'the {kind} {path} is {stored.dtype} of shape {stored.shape}, which cannot be read as '
             f"color_type='{flag}' asks; write it anew as an image of 8 bits."
         )
     if decoded is None:
-        return f'the {kind} {path} is damaged or no image; {_MEND}.'
+        return f'the {kind} {path} is damaged or no image; {_FIX}.'
     return None
 
 

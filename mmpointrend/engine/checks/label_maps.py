@@ -14,7 +14,7 @@ from torch import nn
 from mmpointrend.engine.checks.dataset import leaves
 from mmpointrend.engine.checks.images import described_size, orientation
 from mmpointrend.engine.checks.pipelines import all_steps, follows_unknown_step
-from mmpointrend.errors import InputError
+from mmpointrend.errors import InputError, PointRendError
 
 __all__ = ['LabelMapCheck', 'LabelRange', 'watch_labels']
 
@@ -150,7 +150,7 @@ def _complaint_about_channels(path: str, labels: np.ndarray) -> str:
             'write it anew with that channel alone.'
         )
     return (
-        f'the label map {path} is a picture of {channels} channels where one number per pixel is '
+        f'the label map {path} is a picture of {channels} channels, but one number per pixel is '
         "needed: write the number of each pixel's class in a single channel (a PNG with a palette "
         "is read as numbers with imdecode_backend='pillow' in LoadAnnotations)."
     )
@@ -171,16 +171,16 @@ def _complaint_about_size(
     whole = results['ori_shape'] if 'ori_shape' in results else results['img'].shape
     image_path = results.get('img_path')
     turned = ''
-    mend = 'take the map that belongs to the image, or scale it to the size of the image (nearest neighbour)'
+    fix = 'take the map that belongs to the image, or scale it to the size of the image (nearest neighbour)'
     if shape == tuple(whole[1::-1]) and orientation(image_path) > 4:
         turned = f', turned by its EXIF orientation {orientation(image_path)}'
-        mend = (
+        fix = (
             "set color_type='color_ignore_orientation' in LoadImageFromFile, or save the image "
             'upright and without EXIF'
         )
     return (
         f'the label map {path} is {described_size(shape)} pixels, its image {image_path} '
-        f'{described_size(whole)}{turned}: {mend}.'
+        f'{described_size(whole)}{turned}: {fix}.'
     )
 
 
@@ -216,10 +216,10 @@ def _warn_of_void(leaf: Any, labels: LabelRange, loader: str) -> None:
             if index in looked_at:
                 continue
             looked_at.add(index)
-            seen = load(leaf.get_data_info(index)).get('gt_seg_map')
-            if not isinstance(seen, np.ndarray) or seen.ndim != 2 or seen.dtype.kind not in 'ui':
+            seen = _labels_in(leaf, load, index)
+            if seen is None:
                 return
-            found.update(np.unique(seen).tolist())
+            found.update(seen)
             # The first map ends this in nearly all datasets: it has a class other than 0.
             if found - {0} - labels.ignored:
                 return
@@ -237,3 +237,16 @@ def _warn_of_void(leaf: Any, labels: LabelRange, loader: str) -> None:
         'current',
         logging.WARNING,
     )
+
+
+def _labels_in(leaf: Any, load: Any, index: int) -> set[int] | None:
+    """Labels of one map; None if it is none, or the dataset adds something of its own before it is read."""
+    try:
+        labels = load(leaf.get_data_info(index)).get('gt_seg_map')
+    except PointRendError:
+        raise
+    except Exception:
+        return None
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in 'ui':
+        return None
+    return set(np.unique(labels).tolist())

@@ -75,7 +75,7 @@ def test_repeated_channels(channels, data, path, tmp_path):
 
 def test_colours(data, path, tmp_path):
     cv2.imwrite(str(path), np.full((64, 64, 3), (0, 0, 128), np.uint8))
-    with pytest.raises(InputError, match=rf'{path} is a picture of 3 channels where one number'):
+    with pytest.raises(InputError, match=rf'{path} is a picture of 3 channels, but one number'):
         read(data, tmp_path)
 
 
