@@ -19,7 +19,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 import mmpointrend
-from mmpointrend.engine.array_pickle import load_array_pickle
+from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.engine.checkpoint import LoadReport, load_from_local
 from mmpointrend.engine.launch import read_config
 from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
