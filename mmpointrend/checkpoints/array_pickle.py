@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpointrend.checkpoints.faults import Foreign, naming_the_file
+from mmpointrend.checkpoints.faults import ForeignError, naming_the_file
 from mmpointrend.checkpoints.kinds import HEAD, check_regular, describe
 from mmpointrend.checkpoints.pickle_scan import BoundedFile, PickleScan
 
@@ -158,7 +158,7 @@ def load_array_pickle(filename: str | Path) -> Any:
         with path.open('rb') as file:
             kind = describe(file.read(HEAD), plain_text=False)
             if kind is not None:
-                raise Foreign(kind)
+                raise ForeignError(kind)
             file.seek(0)
             PickleScan(BoundedFile(file, size), size).run()
             file.seek(0)
@@ -176,12 +176,15 @@ def first_unknown(path: Path) -> str | None:
         Module and name of the first one, None if there is none.
 
     Raises:
-        Damage: It is no whole pickle.
-        Danger: It changes functions or classes.
+        DamageError: It is no whole pickle.
+        DangerError: It changes functions or classes.
     """
     size = path.stat().st_size
     with path.open('rb') as file:
         scan = PickleScan(BoundedFile(file, size), size)
         scan.run()
-    known = {f'{module}.{name}'.replace('__builtin__.', 'builtins.') for module, name in _ArrayUnpickler.ALLOWED}
+    known = {
+        f'{module}.{name}'.replace('__builtin__.', 'builtins.')
+        for module, name in _ArrayUnpickler.ALLOWED
+    }
     return next((name for name in scan.names if name not in known), None)

@@ -93,7 +93,9 @@ def download(url: str, check: Callable[[Path], object]) -> Path:
     except Exception as error:
         older = Path(torch.hub.get_dir()) / 'checkpoints' / _name_of(url)
         if older.is_file():
-            print_log(f'{url} cannot be downloaded ({_why(error)}); {older} is used.', 'current', 30)
+            print_log(
+                f'{url} cannot be downloaded ({_why(error)}); {older} is used.', 'current', 30
+            )
             return older
         raise CheckpointError(
             f'the checkpoint {url} cannot be downloaded ({_why(error)}); download it by other means '

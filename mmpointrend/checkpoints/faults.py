@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """What can be wrong with a checkpoint, and the one sentence that each fault becomes.
 
-Readers raise :class:`Damage`, :class:`Danger` or :class:`Foreign` with a few words;
+Readers raise :class:`DamageError`, :class:`DangerError` or :class:`ForeignError` with a few words;
 :func:`naming_the_file` turns these, and whatever else a stranger's bytes lead to, into a
 :class:`~mmpointrend.errors.CheckpointError` that names the file.
 """
@@ -13,20 +13,20 @@ from pickle import UnpicklingError
 
 from mmpointrend.errors import CheckpointError, PointRendError
 
-__all__ = ['Damage', 'Danger', 'Foreign', 'naming_the_file']
+__all__ = ['DamageError', 'DangerError', 'ForeignError', 'naming_the_file']
 
 _LONGEST_REASON = 160
 
 
-class Damage(Exception):
+class DamageError(Exception):
     """The bytes contradict each other; the message is the reason."""
 
 
-class Danger(Exception):
+class DangerError(Exception):
     """The file holds objects that could run code; the message names the first one."""
 
 
-class Foreign(Exception):
+class ForeignError(Exception):
     """The file is of another kind; the message says which and what to do, after "the checkpoint X"."""
 
 
@@ -52,7 +52,7 @@ def naming_the_file(name: str) -> Iterator[None]:
 
 def _predicate(error: Exception) -> str:
     reason = _reason(error)
-    if isinstance(error, Foreign):
+    if isinstance(error, ForeignError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return 'does not exist'
@@ -65,7 +65,9 @@ def _predicate(error: Exception) -> str:
             'holds tensors of a device that this machine does not have; load it with '
             "map_location='cpu'"
         )
-    if isinstance(error, Danger) or re.search('GLOBAL|allowed|unrecognized function|Can only', reason):
+    if isinstance(error, DangerError) or re.search(
+        'GLOBAL|allowed|unrecognized function|Can only', reason
+    ):
         return (
             f'holds objects that could run code and was refused ({_offender(reason)}); use a file '
             'from a source that you trust, with tensors only'
@@ -81,7 +83,11 @@ def _reason(error: Exception) -> str:
     reason = lines[0].rstrip('.')
     if len(reason) > _LONGEST_REASON:
         reason = f'{reason[:_LONGEST_REASON]}...'
-    return reason if isinstance(error, Damage | Danger | UnpicklingError) else f'{type(error).__name__}: {reason}'
+    return (
+        reason
+        if isinstance(error, DamageError | DangerError | UnpicklingError)
+        else f'{type(error).__name__}: {reason}'
+    )
 
 
 def _without_advice(text: str) -> str:

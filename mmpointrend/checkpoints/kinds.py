@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from mmpointrend.checkpoints.faults import Damage, Foreign
+from mmpointrend.checkpoints.faults import DamageError, ForeignError
 
 __all__ = ['HEAD', 'check_regular', 'describe']
 
@@ -58,17 +58,17 @@ def check_regular(path: Path) -> int:
 
     Raises:
         OSError: It is missing or cannot be looked at.
-        Damage: It is empty.
-        Foreign: It is a folder, a device or a pipe.
+        DamageError: It is empty.
+        ForeignError: It is a folder, a device or a pipe.
     """
     state = path.stat()
     if stat.S_ISDIR(state.st_mode):
-        raise Foreign('is a folder; give a file in it')
+        raise ForeignError('is a folder; give a file in it')
     if not stat.S_ISREG(state.st_mode):
         # Reading it could wait for ever.
-        raise Foreign('is a device or a pipe instead of a file; save it to a file first')
+        raise ForeignError('is a device or a pipe instead of a file; save it to a file first')
     if state.st_size == 0:
-        raise Damage('it is empty')
+        raise DamageError('it is empty')
     return state.st_size
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from mmpointrend.checkpoints.array_pickle import ARRAY_PARTS, first_unknown
-from mmpointrend.checkpoints.faults import Damage, Danger, Foreign, naming_the_file
+from mmpointrend.checkpoints.faults import DamageError, DangerError, ForeignError, naming_the_file
 from mmpointrend.checkpoints.kinds import HEAD, check_regular, describe
 from mmpointrend.checkpoints.safetensors_files import is_safetensors, read_safetensors
 from mmpointrend.checkpoints.torch_files import (
@@ -116,7 +116,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any, name: str) -
     with naming_the_file(name):
         scheme = re.match(r'[A-Za-z][\w+.-]+://', str(filename))
         if scheme:
-            raise Foreign(
+            raise ForeignError(
                 f'has an address that starts with {scheme[0]}, which nobody here can fetch; download '
                 'it and give the path of the file'
             )
@@ -145,20 +145,20 @@ def _read(path: Path, size: int, map_location: Any) -> Any:
 def _not_a_checkpoint(path: Path, head: bytes) -> Exception:
     kind = describe(head)
     if kind is not None:
-        return Foreign(kind)
+        return ForeignError(kind)
     if path.suffix == '.safetensors':
-        return Damage('it does not start with a header of safetensors')
+        return DamageError('it does not start with a header of safetensors')
     if head[:1] == b'\x80' and head[1:2] in b'\x02\x03\x04\x05' and head[1:2]:
         return _of_pickle(path)
-    return Damage('it does not start as a checkpoint does')
+    return DamageError('it does not start as a checkpoint does')
 
 
 def _of_pickle(path: Path) -> Exception:
     """A pickle that torch did not write: objects, or data of another program."""
     unknown = first_unknown(path)
     if unknown is not None:
-        return Danger(f'GLOBAL {unknown}')
-    return Foreign(
+        return DangerError(f'GLOBAL {unknown}')
+    return ForeignError(
         "is a pickle and no checkpoint of torch's; a model of detectron2 is converted by "
         'tools/model_converters/detectron2_to_mmpointrend.py'
     )
@@ -167,16 +167,18 @@ def _of_pickle(path: Path) -> Exception:
 def _check_content(checkpoint: Any) -> None:
     """Refuse what a runner or inferencer fails on by an error that names no file."""
     if not isinstance(checkpoint, dict):
-        raise Foreign(
+        raise ForeignError(
             f'holds a {type(checkpoint).__name__} and no state dict; give a checkpoint of a model'
         )
     for key in _DICTS:
         if key in checkpoint and not isinstance(checkpoint[key], dict):
-            raise Foreign(
+            raise ForeignError(
                 f"holds a {type(checkpoint[key]).__name__} as '{key}' instead of a dict; give a "
                 'checkpoint of a model'
             )
     weights = checkpoint.get('state_dict', checkpoint)
     strange = next((key for key in weights if not isinstance(key, str)), None)
     if strange is not None:
-        raise Foreign(f'has a tensor named {strange!r}, which is no text; give a checkpoint of a model')
+        raise ForeignError(
+            f'has a tensor named {strange!r}, which is no text; give a checkpoint of a model'
+        )

@@ -11,9 +11,9 @@ the file, and refuses such. Whoever unpickles the same bytes afterwards is safe 
 import math
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
-from mmpointrend.checkpoints.faults import Damage, Danger
+from mmpointrend.checkpoints.faults import DamageError, DangerError
 
 __all__ = ['BoundedFile', 'Built', 'ByteSource', 'Global', 'Items', 'PickleScan', 'extent', 'whole']
 
@@ -91,7 +91,7 @@ class Items:
         self.depth = 1 + max(map(_depth, values), default=0)
         self.weight = 1 + sum(map(_weight, values))
         if self.depth > _MOST_NESTING or self.weight > _MOST_HASHING:
-            raise Damage('it nests tuples without end')
+            raise DamageError('it nests tuples without end')
 
 
 class Built:
@@ -121,7 +121,7 @@ class Built:
         # A list can contain itself, and numbers that double for ever become slow.
         self.weight = min(self.weight + sum(map(_weight, values)), _MOST_HASHING + 1)
         if self.depth > _MOST_NESTING:
-            raise Damage('it nests containers without end')
+            raise DamageError('it nests containers without end')
 
 
 def _depth(value: Any) -> int:
@@ -195,33 +195,35 @@ class PickleScan:
             Stand-in of the result.
 
         Raises:
-            Damage: It is no pickle, or one that takes more than the file's length allows.
-            Danger: It changes a function or class.
+            DamageError: It is no pickle, or one that takes more than the file's length allows.
+            DangerError: It changes a function or class.
         """
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(self._source)):
+        for number, (opcode, argument, _) in enumerate(
+            pickletools.genops(cast(BinaryIO, self._source))
+        ):
             if number > _MOST_OPCODES:
-                raise Damage(f'its pickle has more than {_MOST_OPCODES:,} instructions')
+                raise DamageError(f'its pickle has more than {_MOST_OPCODES:,} instructions')
             step = _STEPS.get(opcode.name)
             if step is not None:
                 step(self, argument)
             elif opcode.name != 'STOP':
-                raise Damage(f'its pickle has the instruction {opcode.name}')
+                raise DamageError(f'its pickle has the instruction {opcode.name}')
         return self._pop()
 
     def _pop(self) -> Any:
         if not self._stack:
-            raise Damage('its pickle takes from an empty stack')
+            raise DamageError('its pickle takes from an empty stack')
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[Any]:
         if not self._marked:
-            raise Damage('its pickle lacks a mark')
+            raise DamageError('its pickle lacks a mark')
         values, self._stack = self._stack, self._marked.pop()
         return values
 
     def _top(self) -> Any:
         if not self._stack:
-            raise Damage('its pickle looks at an empty stack')
+            raise DamageError('its pickle looks at an empty stack')
         return self._stack[-1]
 
     def _push(self, value: Any) -> None:
@@ -234,17 +236,17 @@ class PickleScan:
     def _hash(self, keys: list[Any]) -> None:
         self._hashed += sum(map(_weight, keys))
         if self._hashed > _MOST_HASHING:
-            raise Damage('its keys are tuples without end')
+            raise DamageError('its keys are tuples without end')
 
     def _put(self, place: int) -> None:
         if place < 0 or place > self._puts + _MEMO_SLACK:
-            raise Damage(f'its pickle remembers something as number {place:,}')
+            raise DamageError(f'its pickle remembers something as number {place:,}')
         self._puts += 1
         self._memo[place] = self._top()
 
     def _get(self, place: int) -> None:
         if place not in self._memo:
-            raise Damage(f'its pickle recalls number {place:,}, which it does not remember')
+            raise DamageError(f'its pickle recalls number {place:,}, which it does not remember')
         self._stack.append(self._memo[place])
 
     def _tuple(self, count: int) -> None:
@@ -254,14 +256,14 @@ class PickleScan:
     def _fill(self, values: list[Any], keys: list[Any] | None = None) -> None:
         owner = self._top()
         if isinstance(owner, Global):
-            raise Danger(f'changes {owner.name}, which is not allowed')
+            raise DangerError(f'changes {owner.name}, which is not allowed')
         self._hash(keys or [])
         if isinstance(owner, Built):
             owner.take(values)
 
     def _call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, Global):
-            raise Danger('calls something that it made itself, which is not allowed')
+            raise DangerError('calls something that it made itself, which is not allowed')
         values = arguments.values if isinstance(arguments, Items) else [arguments]
         if function.name.rpartition('.')[2] in self._HASHING:
             self._hash(values)
@@ -269,7 +271,7 @@ class PickleScan:
 
     def _global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise Damage('its pickle names a function by something that is no text')
+            raise DamageError('its pickle names a function by something that is no text')
         # Python 2's name of the module.
         full_name = f'{module}.{name}'.replace('__builtin__.', 'builtins.')
         self.names[full_name] = None
@@ -292,6 +294,9 @@ class PickleScan:
         else:
             self._pop_to_mark()
 
+    def _do_pop_mark(self, _: Any) -> None:
+        self._pop_to_mark()
+
     def _do_reduce(self, _: Any) -> None:
         arguments, function = self._pop(), self._pop()
         self._call(function, arguments)
@@ -299,7 +304,7 @@ class PickleScan:
     def _do_newobj_ex(self, _: Any) -> None:
         keywords, arguments, function = self._pop(), self._pop(), self._pop()
         if not isinstance(keywords, Built) or keywords.weight > 1:
-            raise Danger('calls by keywords, which is not allowed')
+            raise DangerError('calls by keywords, which is not allowed')
         self._call(function, arguments)
 
     def _do_inst(self, argument: str) -> None:
@@ -314,7 +319,7 @@ class PickleScan:
     def _do_build(self, _: Any) -> None:
         state, owner = self._pop(), self._top()
         if isinstance(owner, Global):
-            raise Danger(f'changes {owner.name}, which is not allowed')
+            raise DangerError(f'changes {owner.name}, which is not allowed')
         self.stated(owner, state)
         if isinstance(owner, Built):
             owner.take([state])
@@ -326,7 +331,7 @@ class PickleScan:
     def _do_setitems(self, _: Any) -> None:
         values = self._pop_to_mark()
         if len(values) % 2:
-            raise Damage('its pickle has a key without a value')
+            raise DamageError('its pickle has a key without a value')
         self._fill(values, values[::2])
 
     def _do_dict(self, _: Any) -> None:
@@ -358,7 +363,7 @@ class PickleScan:
 
     def _do_frame(self, length: int) -> None:
         if length > self._size - self._source.tell():
-            raise Damage('its pickle announces more bytes than there are')
+            raise DamageError('its pickle announces more bytes than there are')
 
     def _do_persid(self, argument: str) -> None:
         self._push(self.outside(argument))
@@ -415,7 +420,7 @@ _STEPS: dict[str, _Step] = {
     'ADDITEMS': PickleScan._do_additems,
     'MARK': PickleScan._do_mark,
     'POP': PickleScan._do_pop,
-    'POP_MARK': lambda scan, _: scan._pop_to_mark() and None,
+    'POP_MARK': PickleScan._do_pop_mark,
     'DUP': lambda scan, _: scan._push(scan._top()),
     'PUT': PickleScan._put,
     'BINPUT': PickleScan._put,
@@ -449,11 +454,11 @@ def whole(numbers: Any) -> tuple[int, ...]:
         The numbers.
 
     Raises:
-        Damage: It is no tuple of numbers from 0 on.
+        DamageError: It is no tuple of numbers from 0 on.
     """
     values = numbers.values if isinstance(numbers, Items) else [None]
     if any(type(value) is not int or value < 0 for value in values):
-        raise Damage('the shape of a tensor is no tuple of numbers')
+        raise DamageError('the shape of a tensor is no tuple of numbers')
     return tuple(values)
 
 

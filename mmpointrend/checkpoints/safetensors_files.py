@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mmpointrend.checkpoints.faults import Damage, Foreign
+from mmpointrend.checkpoints.faults import DamageError, ForeignError
 from mmpointrend.errors import CheckpointError
 
 __all__ = ['is_safetensors', 'read_safetensors', 'write_safetensors']
@@ -49,13 +49,13 @@ def read_safetensors(path: Path, map_location: Any = None) -> dict[str, Any]:
         The tensors in ``state_dict``; in ``meta`` what :func:`write_safetensors` kept of it.
 
     Raises:
-        Damage: The header contradicts itself or the file's length.
-        Foreign: The package safetensors is missing.
+        DamageError: The header contradicts itself or the file's length.
+        ForeignError: The package safetensors is missing.
     """
     try:
         from safetensors import safe_open
     except ImportError as error:
-        raise Foreign(f'cannot be read, for {_MISSING}') from error
+        raise ForeignError(f'cannot be read, for {_MISSING}') from error
     meta = _check_header(path)
     with safe_open(path, framework='pt', device='cpu') as file:
         # The package maps the file into memory; a copy stays whole when the file is written anew.
@@ -78,7 +78,7 @@ def _check_header(path: Path) -> dict[str, Any]:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         if length > min(_LONGEST_HEADER, path.stat().st_size - 8):
-            raise Damage(f'it announces a header of {length:,} bytes')
+            raise DamageError(f'it announces a header of {length:,} bytes')
         header = json.loads(file.read(length), object_pairs_hook=_without_twins)
     texts = header.get('__metadata__', {}) if isinstance(header, dict) else {}
     kept = texts.get(_META) if isinstance(texts, dict) else None
@@ -95,7 +95,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entries) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name in names if names.count(name) > 1)
-        raise Damage(f'its header has {twin!r} twice')
+        raise DamageError(f'its header has {twin!r} twice')
     return entries
 
 

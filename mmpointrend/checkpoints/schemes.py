@@ -9,6 +9,7 @@ forks) switch it off once it has refused a file.
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -148,9 +149,7 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
         CheckpointError: pavi is missing, or it cannot be fetched or read.
     """
     with _needing(filename, 'pavi'):
-        from pavi import modelcloud
-
-        model = modelcloud.get(filename.removeprefix('pavi://'))
+        model = import_module('pavi').modelcloud.get(filename.removeprefix('pavi://'))
         with TemporaryDirectory() as folder:
             path = Path(folder) / 'checkpoint'
             model.download(str(path))

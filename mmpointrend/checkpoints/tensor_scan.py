@@ -7,7 +7,7 @@ torch makes a tensor of whatever shape the pickle gives, and enlarges its storag
 import math
 from typing import Any, NamedTuple
 
-from mmpointrend.checkpoints.faults import Damage, Danger
+from mmpointrend.checkpoints.faults import DamageError, DangerError
 from mmpointrend.checkpoints.pickle_scan import (
     Built,
     ByteSource,
@@ -77,7 +77,9 @@ class TensorScan(PickleScan):
         storages: The storages that the pickle refers to, by key.
     """
 
-    def __init__(self, source: ByteSource, size: int, records: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, source: ByteSource, size: int, records: dict[str, int] | None = None
+    ) -> None:
         super().__init__(source, size)
         self._records = records
         self._expansion = max(size, _LEAST_EXPANSION)
@@ -95,18 +97,25 @@ class TensorScan(PickleScan):
         """
         values = reference.values if isinstance(reference, Items) else []
         if len(values) not in (5, 6) or not isinstance(values[1], Global):
-            raise Damage('a reference to a tensor is incomplete')
+            raise DamageError('a reference to a tensor is incomplete')
         _, kind, key, _, count, *view = values
         item_size = _ITEM_SIZES.get(kind.name.rpartition('.')[2])
-        if item_size is None or type(count) is not int or count < 0 or not isinstance(key, str | int):
-            raise Damage(f'a tensor is stored as {count!r} elements of {kind.name}')
+        if (
+            item_size is None
+            or type(count) is not int
+            or count < 0
+            or not isinstance(key, str | int)
+        ):
+            raise DamageError(f'a tensor is stored as {count!r} elements of {kind.name}')
         nbytes = count * item_size
         if self._records is not None:
             there = self._records.get(str(key))
             if there is None:
-                raise Damage(f'the content of tensor {key} is missing')
+                raise DamageError(f'the content of tensor {key} is missing')
             if nbytes > there:
-                raise Damage(f'the content of tensor {key} has {there} bytes instead of {nbytes}')
+                raise DamageError(
+                    f'the content of tensor {key} has {there} bytes instead of {nbytes}'
+                )
         stored = self.storages.setdefault(key, Stored(nbytes, item_size))
         if not view or view[0] is None:
             return stored
@@ -115,13 +124,11 @@ class TensorScan(PickleScan):
     def _view(self, stored: Stored, view: Any) -> Stored:
         values = view.values if isinstance(view, Items) else []
         if len(values) != 3 or not isinstance(values[0], str | int):
-            raise Damage('a view of a storage is incomplete')
+            raise DamageError('a view of a storage is incomplete')
         offset, count = whole(Items(values[1:]))
         if (offset + count) * stored.item_size > stored.nbytes:
-            raise Damage('a view reaches beyond its storage')
-        return self._views.setdefault(
-            values[0], Stored(count * stored.item_size, stored.item_size)
-        )
+            raise DamageError('a view reaches beyond its storage')
+        return self._views.setdefault(values[0], Stored(count * stored.item_size, stored.item_size))
 
     def called(self, function: str, arguments: list[Any]) -> Any:
         """Look at a call that unpickling would make.
@@ -144,13 +151,13 @@ class TensorScan(PickleScan):
                 self.called(inner.name, inner_arguments.values)
         elif function == 'torch._utils._rebuild_nested_tensor':
             # Its sizes and offsets are tensors, which nobody compares with its content.
-            raise Damage('it holds a nested tensor')
+            raise DamageError('it holds a nested tensor')
         elif module.startswith('torch') and name.endswith(('Storage', 'Tensor')) and arguments:
-            raise Damage(f'it makes a {name} by a call')
+            raise DamageError(f'it makes a {name} by a call')
         elif function == 'builtins.bytearray' and any(type(item) is int for item in arguments):
-            raise Damage('it makes bytes without content')
+            raise DamageError('it makes bytes without content')
         elif function == '_codecs.encode' and arguments[1:] and arguments[1] not in _CODECS:
-            raise Danger(f'the codec {arguments[1]!r}')
+            raise DangerError(f'the codec {arguments[1]!r}')
         return Built(function)
 
     def stated(self, owner: Any, state: Any) -> None:
@@ -160,33 +167,41 @@ class TensorScan(PickleScan):
             owner: Stand-in of the object.
             state: Stand-in of the state; a storage and a shape in it make a tensor.
         """
-        if isinstance(state, Items) and len(state.values) == 4 and isinstance(state.values[0], Stored):
+        if (
+            isinstance(state, Items)
+            and len(state.values) == 4
+            and isinstance(state.values[0], Stored)
+        ):
             self._check_tensor(state.values, version='tensor')
 
     def _check_tensor(self, arguments: list[Any], version: str) -> None:
         if len(arguments) < 4 or not isinstance(arguments[0], Stored):
-            raise Damage('a tensor has no storage')
+            raise DamageError('a tensor has no storage')
         stored, first, size, stride = arguments[:4]
         if isinstance(first, bool) or not isinstance(first, int) or first < 0:
-            raise Damage('a tensor starts before its storage')
+            raise DamageError('a tensor starts before its storage')
         shape, steps = whole(size), whole(stride)
         if len(shape) != len(steps):
-            raise Damage('a tensor has a shape of another length than its strides')
+            raise DamageError('a tensor has a shape of another length than its strides')
         item_size = stored.item_size
         if version == 'tensor_v3':
             item_size = _item_size_of(arguments[6:7])
         if (first + extent(shape, steps)) * item_size > stored.nbytes:
-            raise Damage(f'a tensor of shape {shape} reaches beyond its {stored.nbytes} bytes')
+            raise DamageError(f'a tensor of shape {shape} reaches beyond its {stored.nbytes} bytes')
         # Expanded: elements that are stored once and seen many times.
         self._expansion -= max(math.prod(shape) * item_size - stored.nbytes, 0)
         if self._expansion < 0:
-            raise Damage(f'a tensor of shape {shape} is stored in {stored.nbytes} bytes')
+            raise DamageError(f'a tensor of shape {shape} is stored in {stored.nbytes} bytes')
 
 
 def _item_size_of(dtype: list[Any]) -> int:
     import torch
 
-    kind = getattr(torch, dtype[0].name.rpartition('.')[2], None) if dtype and isinstance(dtype[0], Global) else None
+    kind = (
+        getattr(torch, dtype[0].name.rpartition('.')[2], None)
+        if dtype and isinstance(dtype[0], Global)
+        else None
+    )
     if not isinstance(kind, torch.dtype):
-        raise Damage('a tensor has no type of numbers')
+        raise DamageError('a tensor has no type of numbers')
     return kind.itemsize

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
-from mmpointrend.checkpoints.faults import Damage, Foreign
+from mmpointrend.checkpoints.faults import DamageError, ForeignError
 from mmpointrend.checkpoints.pickle_scan import BoundedFile, Built, PickleScan
 from mmpointrend.checkpoints.tensor_scan import TensorScan
 
@@ -44,18 +44,18 @@ def check_end(file: BinaryIO, size: int) -> None:
         size: Its length in bytes.
 
     Raises:
-        Damage: There is no list, it is not followed by the archive's end, or is huge.
+        DamageError: There is no list, it is not followed by the archive's end, or is huge.
     """
     start = max(size - _LONGEST_COMMENT - _END.size, 0)
     file.seek(start)
     tail = file.read(size - start)
     place = tail.rfind(_END_MARK)
     if place < 0 or len(tail) - place < _END.size:
-        raise Damage('the end of the archive is missing')
+        raise DamageError('the end of the archive is missing')
     *_, length, offset, comment = _END.unpack_from(tail, place)
     end = start + place
     if end + _END.size + comment != size:
-        raise Damage('something follows the end of the archive')
+        raise DamageError('something follows the end of the archive')
     if end >= _LOCATOR.size:
         file.seek(end - _LOCATOR.size)
         mark, _, large_end, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
@@ -64,9 +64,9 @@ def check_end(file: BinaryIO, size: int) -> None:
             file.seek(max(end, 0))
             mark, *_, length, offset = _LARGE_END.unpack(file.read(_LARGE_END.size))
             if mark != _LARGE_END_MARK or large_end != end:
-                raise Damage('the end of the archive is not where it says')
+                raise DamageError('the end of the archive is not where it says')
     if offset + length != end or length > _LONGEST_LIST:
-        raise Damage('the list of members is not where the archive says')
+        raise DamageError('the list of members is not where the archive says')
 
 
 def check_archive(path: Path) -> None:
@@ -76,9 +76,9 @@ def check_archive(path: Path) -> None:
         path: The file.
 
     Raises:
-        Damage: Something does not match.
-        Danger: The pickle changes functions or classes.
-        Foreign: It is another kind of archive.
+        DamageError: Something does not match.
+        DangerError: The pickle changes functions or classes.
+        ForeignError: It is another kind of archive.
     """
     size = path.stat().st_size
     with path.open('rb') as file:
@@ -91,7 +91,7 @@ def check_archive(path: Path) -> None:
             _check_stored(members)
             broken = archive.testzip()
             if broken is not None:
-                raise Damage(f'{broken} does not match its checksum')
+                raise DamageError(f'{broken} does not match its checksum')
             content = archive.read(f'{folder}/data.pkl')
     start = f'{folder}/data/'
     records = {
@@ -104,31 +104,33 @@ def check_archive(path: Path) -> None:
 
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     if not members:
-        raise Damage('it is an archive without members')
+        raise DamageError('it is an archive without members')
     # torch's reader does not distinguish capitals.
     (name, count), *_ = Counter(member.filename.lower() for member in members).most_common(1)
     if count > 1:
-        raise Damage(f'it has {count} members of the name {name}')
+        raise DamageError(f'it has {count} members of the name {name}')
     if sum(member.compress_size for member in members) > size:
-        raise Damage('its members are longer than the file')
+        raise DamageError('its members are longer than the file')
 
 
 def _check_kind(names: set[str], folder: str) -> None:
     if f'{folder}/constants.pkl' in names:
-        raise Foreign(
+        raise ForeignError(
             'is a TorchScript archive, which holds a program; save the state_dict() of the model'
         )
     if f'{folder}/data.pkl' not in names:
         some = ', '.join(sorted(names)[:3])
-        raise Foreign(f'is a zip archive without a model ({some}); unpack it and give a file in it')
+        raise ForeignError(
+            f'is a zip archive without a model ({some}); unpack it and give a file in it'
+        )
 
 
 def _check_stored(members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-            raise Damage(f'{member.filename} is compressed, which torch.save never does')
+            raise DamageError(f'{member.filename} is compressed, which torch.save never does')
         if member.flag_bits & 1:
-            raise Damage(f'{member.filename} is encrypted')
+            raise DamageError(f'{member.filename} is encrypted')
 
 
 def check_legacy(path: Path) -> None:
@@ -138,22 +140,22 @@ def check_legacy(path: Path) -> None:
         path: The file, which starts with :data:`LEGACY_START`.
 
     Raises:
-        Damage: A pickle is broken, or the contents are shorter than it announces.
-        Danger: A pickle changes functions or classes.
+        DamageError: A pickle is broken, or the contents are shorter than it announces.
+        DangerError: A pickle changes functions or classes.
     """
     size = path.stat().st_size
     with path.open('rb') as file:
         source = BoundedFile(file, size)
         PickleScan(source, size).run()
         if PickleScan(source, size).run() != _PROTOCOL:
-            raise Damage('it is of an unknown version')
+            raise DamageError('it is of an unknown version')
         PickleScan(source, size).run()
         model = TensorScan(source, size)
         model.run()
         keys = PickleScan(source, size).run()
         if not isinstance(keys, Built) or keys.kind != 'list':
-            raise Damage('the list of its tensors is missing')
+            raise DamageError('the list of its tensors is missing')
         # Each content is preceded by its length in eight bytes.
         needed = sum(8 + stored.nbytes for stored in model.storages.values())
         if needed > size - source.tell():
-            raise Damage(f'it ends {needed - size + source.tell()} bytes too early')
+            raise DamageError(f'it ends {needed - size + source.tell()} bytes too early')

@@ -31,6 +31,7 @@ __all__ = [
     'watch_loading',
 ]
 
+
 def find_resumable(work_dir: str, warn: Callable[[str], None]) -> str | None:
     """Newest undamaged checkpoint of a run.
 
