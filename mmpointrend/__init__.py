@@ -10,7 +10,6 @@ types of this package are found through :mod:`mmpointrend.registry` when a confi
 
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from importlib.util import find_spec
 
 from mmpointrend.version import NEIGHBOURS, __version__
 
@@ -26,10 +25,11 @@ def _check_neighbours() -> None:
         ImportError: A neighbour is installed in a version outside its range in
             ``mmpointrend/version.py``.
     """
-    if find_spec('packaging') is None:
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
         # pip installs it with this package; a copy of `points` beside torch may do without.
         return
-    from packaging.specifiers import SpecifierSet
 
     for name, accepted in NEIGHBOURS.items():
         try:
@@ -45,9 +45,11 @@ def _check_neighbours() -> None:
 
 def _set_up_mmengine() -> None:
     """Tell mmengine where our configs are, and how checkpoints are loaded."""
-    if find_spec('mmengine') is None:
+    try:
+        from mmengine.config.utils import MODULE2PACKAGE
+        from mmengine.runner import CheckpointLoader  # noqa: F401
+    except ImportError:
         return
-    from mmengine.config.utils import MODULE2PACKAGE
 
     from mmpointrend.checkpoints.loading import allow_mmengine_checkpoints
     from mmpointrend.checkpoints.schemes import register_loaders
