@@ -6,7 +6,6 @@ checkpoint's ``meta``; what of that is plain data is kept as JSON in the header'
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,9 +99,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def write_safetensors(
-    path: str | os.PathLike,
-    state_dict: Mapping[str, torch.Tensor],
-    meta: Mapping[str, Any] | None = None,
+    path: Path, state_dict: Mapping[str, torch.Tensor], meta: Mapping[str, Any]
 ) -> None:
     """Write a model's tensors to a file of safetensors.
 
@@ -113,30 +110,23 @@ def write_safetensors(
             them) is left out.
 
     Raises:
-        CheckpointError: The package safetensors is missing, an entry is no tensor, or the file
-            cannot be written.
+        CheckpointError: The package safetensors is missing, or an entry is no tensor.
     """
     try:
         from safetensors.torch import save_file
     except ImportError as error:
-        raise CheckpointError(f'{path} cannot be written: {_MISSING}.') from error
+        raise CheckpointError(f'{_MISSING}.') from error
     tensors = {}
     for name, tensor in state_dict.items():
         if not isinstance(tensor, torch.Tensor):
             raise CheckpointError(
-                f'{path} cannot be written: {name} is a {type(tensor).__name__}, and safetensors '
-                'holds tensors alone; write a .pth file.'
+                f'{name} is a {type(tensor).__name__}, and safetensors holds tensors alone; write a '
+                '.pth file.'
             )
         # Copies, for the format has no tensors that share their bytes.
         tensors[name] = tensor.detach().cpu().contiguous().clone()
-    kept = {key: value for key, value in (meta or {}).items() if _is_plain(value)}
-    unfinished = Path(f'{path}.part')
-    try:
-        save_file(tensors, unfinished, metadata={'format': 'pt', _META: json.dumps(kept)})
-        unfinished.replace(path)
-    except Exception as error:
-        unfinished.unlink(missing_ok=True)
-        raise CheckpointError(f'{path} cannot be written ({error}); check the disk.') from error
+    kept = {key: value for key, value in meta.items() if _is_plain(value)}
+    save_file(tensors, path, metadata={'format': 'pt', _META: json.dumps(kept)})
 
 
 def _is_plain(value: Any) -> bool:

@@ -48,7 +48,7 @@ def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
         CheckpointError: It cannot be fetched or read.
     """
     path = download(filename, lambda new: read_checkpoint(new, 'meta', filename))
-    return read_checkpoint(path, map_location, f'{filename} (kept in {path})')
+    return read_checkpoint(path, map_location, f'{filename} (kept as {path})')
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> dict[str, Any]:
