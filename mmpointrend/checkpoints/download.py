@@ -2,7 +2,6 @@
 """Fetch a checkpoint from the web into torch's cache."""
 
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -11,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
 from filelock import FileLock
@@ -50,7 +48,8 @@ def cached_file(url: str) -> Path:
 
 
 def _name_of(url: str) -> str:
-    name = re.sub(r'[^\w.+-]', '_', os.path.basename(urlparse(url).path))[-120:]
+    name = re.split('[?#]', url, maxsplit=1)[0].rpartition('/')[2]
+    name = re.sub(r'[^\w.+-]', '_', name)[-120:]
     return name if name.strip('._') else 'checkpoint'
 
 

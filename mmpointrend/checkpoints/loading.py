@@ -77,7 +77,7 @@ def check_integrity(filename: str | os.PathLike) -> None:
     Raises:
         CheckpointError: The file is missing, damaged, unsafe or no checkpoint at all.
     """
-    read_checkpoint(filename, 'meta', str(filename))
+    read_checkpoint(filename, 'cpu', str(filename))
 
 
 def load_from_local(

@@ -47,7 +47,7 @@ def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
     Raises:
         CheckpointError: It cannot be fetched or read.
     """
-    path = download(filename, lambda new: read_checkpoint(new, 'meta', filename))
+    path = download(filename, lambda new: read_checkpoint(new, 'cpu', filename))
     return read_checkpoint(path, map_location, f'{filename} (kept as {path})')
 
 

@@ -96,6 +96,9 @@ class TensorScan(PickleScan):
             The storage's stand-in.
         """
         values = reference.values if isinstance(reference, Items) else []
+        if len(values) > 1 and values[0] == 'module' and isinstance(values[1], Global):
+            # How the format before torch 1.6 begins a layer.
+            raise DangerError(f'GLOBAL {values[1].name}')
         if len(values) not in (5, 6) or not isinstance(values[1], Global):
             raise DamageError('a reference to a tensor is incomplete')
         _, kind, key, _, count, *view = values

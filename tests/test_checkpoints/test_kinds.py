@@ -30,9 +30,15 @@ def image(suffix: str) -> bytes:
 
 
 MISTAKES = {
-    'web page': (b'\n<!DOCTYPE html>\n<html><title>404</title></html>', 'is a web page, probably an'),
+    'web page': (
+        b'\n<!DOCTYPE html>\n<html><title>404</title></html>',
+        'is a web page, probably an',
+    ),
     'page with a comment': (b'<!-- x --><html></html>', 'is a web page'),
-    'error of a store': (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code>', 'is an XML document'),
+    'error of a store': (
+        b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code>',
+        'is an XML document',
+    ),
     'git-lfs': (
         b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n',
         'is a git-lfs pointer instead of the file itself; run `git lfs pull`',
@@ -50,7 +56,10 @@ MISTAKES = {
     'one byte': (b'\x80', 'is damaged (it does not start as a checkpoint does)'),
     'random': (bytes(range(128, 256)), 'is damaged (it does not start as a checkpoint does)'),
     'pickle': (pickle.dumps({'a': np.ones(2)}), "is a pickle and no checkpoint of torch's"),
-    'pickled model': (pickle.dumps(nn.Linear(2, 2)), 'holds objects that could run code and was refused'),
+    'pickled model': (
+        pickle.dumps(nn.Linear(2, 2)),
+        'holds objects that could run code and was refused',
+    ),
     'empty': (b'', 'is damaged (it is empty); copy it anew or use an earlier one'),
 }
 
@@ -72,7 +81,9 @@ def test_mistakes(name, tmp_path):
 def test_whole_model(old, tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(nn.Sequential(nn.Conv2d(1, 1, 1)), path, _use_new_zipfile_serialization=not old)
-    with pytest.raises(CheckpointError, match=r'holds objects.*\(GLOBAL torch\.nn\.modules') as caught:
+    with pytest.raises(
+        CheckpointError, match=r'holds objects.*\(GLOBAL torch\.nn\.modules'
+    ) as caught:
         load_from_local(str(path))
     assert 'weights_only' not in str(caught.value) and '\n' not in str(caught.value)
 
@@ -120,7 +131,10 @@ def test_memory_and_devices(monkeypatch, tmp_path):
 
     for error, sentence in (
         (MemoryError(), 'does not fit into memory'),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 'does not fit into'),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            'does not fit into',
+        ),
         (RuntimeError('Attempting to deserialize object on a CUDA device'), "map_location='cpu'"),
         (RecursionError('maximum recursion depth'), 'is damaged'),
         (OSError(5, 'Input/output error'), r'cannot be read \(Input/output error\)'),
