@@ -11,7 +11,7 @@ types of this package are found through :mod:`mmpointrend.registry` when a confi
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
-from mmpointrend.version import NEIGHBOURS, __version__
+from mmpointrend.version import NEIGHBOURS, REASONS, __version__
 
 __all__ = ['__version__']
 
@@ -37,8 +37,9 @@ def _check_neighbours() -> None:
         except PackageNotFoundError:
             continue
         if not SpecifierSet(accepted).contains(installed, prereleases=True):
+            reason = f' ({REASONS[name]})' if name in REASONS else ''
             raise ImportError(
-                f'mmpointrend {__version__} needs {name}{accepted}, but {name} {installed} is '
+                f'mmpointrend {__version__} needs {name}{accepted}{reason}, but {name} {installed} is '
                 f'installed: pip install "{name}{accepted}"'
             )
 

@@ -31,8 +31,6 @@ from mmpointrend.checkpoints.torch_files import (
 __all__ = ['allow_mmengine_checkpoints', 'check_integrity', 'load_from_local', 'read_checkpoint']
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
-# What a runner takes from a checkpoint by name.
-_DICTS = ('state_dict', 'meta', 'message_hub', 'optimizer')
 
 
 def _history_statistic(owner: type, name: str) -> Callable[..., Any]:
@@ -170,11 +168,12 @@ def _check_content(checkpoint: Any) -> None:
         raise ForeignError(
             f'holds a {type(checkpoint).__name__} and no state dict; give a checkpoint of a model'
         )
-    for key in _DICTS:
-        if key in checkpoint and not isinstance(checkpoint[key], dict):
+    for key, absent in (('state_dict', {}), ('meta', None)):
+        value = checkpoint.get(key, absent)
+        if value is not absent and not isinstance(value, dict):
             raise ForeignError(
-                f"holds a {type(checkpoint[key]).__name__} as '{key}' instead of a dict; give a "
-                'checkpoint of a model'
+                f"holds a {type(value).__name__} as '{key}' instead of a dict; give a checkpoint of a "
+                'model'
             )
     weights = checkpoint.get('state_dict', checkpoint)
     strange = next((key for key in weights if not isinstance(key, str)), None)

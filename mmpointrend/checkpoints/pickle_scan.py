@@ -17,7 +17,7 @@ from mmpointrend.checkpoints.faults import DamageError, DangerError
 
 __all__ = ['BoundedFile', 'Built', 'ByteSource', 'Global', 'Items', 'PickleScan', 'extent', 'whole']
 
-_MOST_OPCODES = 10_000_000
+_MOST_OPCODES = 3_000_000
 _MOST_NESTING = 100
 # Of places in the memo, which the C unpickler makes as an array up to the highest number.
 _MEMO_SLACK = 65536
