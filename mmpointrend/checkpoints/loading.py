@@ -181,3 +181,16 @@ def _check_content(checkpoint: Any) -> None:
         raise ForeignError(
             f'has a tensor named {strange!r}, which is no text; give a checkpoint of a model'
         )
+    _check_versions(weights)
+
+
+def _check_versions(weights: dict[str, Any]) -> None:
+    """Refuse attributes of a state dict other than the versions of layers, which ``Module`` reads."""
+    attributes = dict(getattr(weights, '__dict__', {}))
+    versions = attributes.pop('_metadata', None)
+    layers = versions.values() if isinstance(versions, dict) else ()
+    readable = versions is None or isinstance(versions, dict)
+    for layer in layers:
+        readable &= isinstance(layer, dict) and isinstance(layer.get('version'), int | None)
+    if attributes or not readable:
+        raise DamageError('the versions of its layers cannot be read')

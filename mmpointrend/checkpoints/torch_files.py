@@ -105,6 +105,8 @@ def check_archive(path: Path) -> None:
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     if not members:
         raise DamageError('it is an archive without members')
+    if any(member.filename != member.orig_filename for member in members):
+        raise DamageError('the name of a member goes on behind its end')
     # torch's reader does not distinguish capitals.
     (name, count), *_ = Counter(member.filename.lower() for member in members).most_common(1)
     if count > 1:

@@ -142,3 +142,15 @@ def test_memory_and_devices(monkeypatch, tmp_path):
         monkeypatch.setattr(torch, 'load', failing(error))
         with pytest.raises(CheckpointError, match=sentence):
             load_from_local(path)
+
+
+@pytest.mark.parametrize(
+    'attributes',
+    [{'_metadata': 5}, {'_metadata': {'': {'version': 'x'}}}, {'update': 5}, {'copy': dict}],
+)
+def test_attributes_that_no_module_can_read(attributes, tmp_path):
+    weights = nn.BatchNorm2d(2).state_dict()
+    weights.__dict__.update(attributes)
+    torch.save({'state_dict': weights}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'a\.pth (is damaged|holds objects)'):
+        load_from_local(tmp_path / 'a.pth')
