@@ -29,7 +29,7 @@ def load_array_archive(filename: str | Path) -> dict[str, np.ndarray]:
         The arrays by name.
 
     Raises:
-        CheckpointError: The file is missing, damaged, no archive of arrays, or unpacks to far more than
+        CheckpointError: The file is missing, damaged, not an archive of arrays, or unpacks to far more than
             its length.
     """
     with naming_the_file(str(filename)):

@@ -17,7 +17,8 @@ import numpy as np
 
 from mmpointrend.checkpoints.faults import ForeignError, naming_the_file
 from mmpointrend.checkpoints.kinds import HEAD, check_regular, describe
-from mmpointrend.checkpoints.pickle_scan import BoundedFile, PickleScan
+from mmpointrend.checkpoints.pickle_scan import PickleScan
+from mmpointrend.checkpoints.stand_ins import BoundedFile
 
 __all__ = ['ARRAY_PARTS', 'NumberType', 'PickledArray', 'first_unknown', 'load_array_pickle']
 
@@ -167,7 +168,7 @@ def load_array_pickle(filename: str | Path) -> Any:
 
 
 def first_unknown(path: Path) -> str | None:
-    """Name of a function or class in a pickle that is no part of numpy's arrays.
+    """Name of a function or class in a pickle that is not part of numpy's arrays.
 
     Args:
         path: The file.
@@ -176,7 +177,7 @@ def first_unknown(path: Path) -> str | None:
         Module and name of the first one, None if there is none.
 
     Raises:
-        DamageError: It is no whole pickle.
+        DamageError: It is not a whole pickle.
         DangerError: It changes functions or classes.
     """
     size = path.stat().st_size

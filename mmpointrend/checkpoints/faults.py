@@ -47,7 +47,9 @@ def naming_the_file(name: str) -> Iterator[None]:
     except PointRendError:
         raise
     except Exception as error:
-        raise CheckpointError(f'the checkpoint {name} {_predicate(error)}.') from error
+        # Names in the file are a stranger's: no line breaks, no commands to a terminal.
+        predicate = ''.join(c if c.isprintable() else '?' for c in _predicate(error))
+        raise CheckpointError(f'the checkpoint {name} {predicate}.') from error
 
 
 def _predicate(error: Exception) -> str:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""What a file is that is no checkpoint: the usual mistakes, told by the first bytes."""
+"""What a file is that is not a checkpoint: the usual mistakes, told by the first bytes."""
 
 import re
 import stat
@@ -73,14 +73,14 @@ def check_regular(path: Path) -> int:
 
 
 def describe(head: bytes, plain_text: bool = True) -> str | None:
-    """Say what a file is that is no checkpoint.
+    """Say what a file is that is not a checkpoint.
 
     Args:
         head: Its first :data:`HEAD` bytes, or all if it has fewer.
         plain_text: Whether text of no particular kind is recognized as well; old pickles are text.
 
     Returns:
-        What it is and what to do, to follow "the checkpoint X"; None if it is no kind that is known.
+        What it is and what to do, to follow "the checkpoint X"; None if the kind is not known.
     """
     for pattern, sentence in _BINARY:
         if re.match(pattern, head, re.DOTALL):
@@ -95,7 +95,7 @@ def describe(head: bytes, plain_text: bool = True) -> str | None:
         return None
     line = text.splitlines()[0] if text else ''
     line = f'{line[:40]}...' if len(line) > 40 else line
-    return f'is damaged or no checkpoint at all, it holds text ({line!r}); {_GIVE}'
+    return f'is damaged or not a checkpoint at all, it holds text ({line!r}); {_GIVE}'
 
 
 def _text_of(head: bytes) -> str | None:

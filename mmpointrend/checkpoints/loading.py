@@ -22,10 +22,10 @@ from mmpointrend.checkpoints.faults import DamageError, DangerError, ForeignErro
 from mmpointrend.checkpoints.kinds import HEAD, check_regular, describe
 from mmpointrend.checkpoints.safetensors_files import is_safetensors, read_safetensors
 from mmpointrend.checkpoints.torch_files import (
-    LEGACY_START,
     ZIP_START,
     check_archive,
     check_legacy,
+    is_legacy,
 )
 
 __all__ = ['allow_mmengine_checkpoints', 'check_integrity', 'load_from_local', 'read_checkpoint']
@@ -73,7 +73,7 @@ def check_integrity(filename: str | os.PathLike) -> None:
         filename: Path of the checkpoint, ``~`` allowed.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe or no checkpoint at all.
+        CheckpointError: The file is missing, damaged, unsafe or not a checkpoint at all.
     """
     read_checkpoint(filename, 'cpu', str(filename))
 
@@ -92,7 +92,7 @@ def load_from_local(
         The checkpoint.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe or no checkpoint at all.
+        CheckpointError: The file is missing, damaged, unsafe or not a checkpoint at all.
     """
     return read_checkpoint(filename, map_location, str(filename))
 
@@ -109,7 +109,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any, name: str) -
         The checkpoint; one of safetensors as dict of ``state_dict`` and ``meta``.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe or no checkpoint at all.
+        CheckpointError: The file is missing, damaged, unsafe or not a checkpoint at all.
     """
     with naming_the_file(name):
         scheme = re.match(r'[A-Za-z][\w+.-]+://', str(filename))
@@ -131,7 +131,7 @@ def _read(path: Path, size: int, map_location: Any) -> Any:
         return read_safetensors(path, map_location)
     if head.startswith(ZIP_START):
         check_archive(path)
-    elif head.startswith(LEGACY_START):
+    elif is_legacy(head):
         check_legacy(path)
     else:
         raise _not_a_checkpoint(path, head)
@@ -157,7 +157,7 @@ def _of_pickle(path: Path) -> Exception:
     if unknown is not None:
         return DangerError(f'GLOBAL {unknown}')
     return ForeignError(
-        "is a pickle and no checkpoint of torch's; a model of detectron2 is converted by "
+        "is a pickle, not a checkpoint of torch's; a model of detectron2 is converted by "
         'tools/model_converters/detectron2_to_mmpointrend.py'
     )
 
@@ -179,7 +179,7 @@ def _check_content(checkpoint: Any) -> None:
     strange = next((key for key in weights if not isinstance(key, str)), None)
     if strange is not None:
         raise ForeignError(
-            f'has a tensor named {strange!r}, which is no text; give a checkpoint of a model'
+            f'has a tensor named {strange!r}, which is not a string; give a checkpoint of a model'
         )
     _check_versions(weights)
 

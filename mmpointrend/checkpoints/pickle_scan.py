@@ -8,128 +8,26 @@ the program on stand-ins (sizes and depths instead of objects), in time and memo
 the file, and refuses such. Whoever unpickles the same bytes afterwards is safe from them.
 """
 
-import math
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 from mmpointrend.checkpoints.faults import DamageError, DangerError
+from mmpointrend.checkpoints.stand_ins import (
+    MOST_HASHING,
+    Built,
+    ByteSource,
+    Global,
+    Items,
+    weight_of,
+)
 
-__all__ = ['BoundedFile', 'Built', 'ByteSource', 'Global', 'Items', 'PickleScan', 'extent', 'whole']
+__all__ = ['PickleScan']
 
 _MOST_OPCODES = 3_000_000
-_MOST_NESTING = 100
 # Of places in the memo, which the C unpickler makes as an array up to the highest number.
 _MEMO_SLACK = 65536
-# Of elements hashed in all, where keys are tuples.
-_MOST_HASHING = 50_000_000
 _LONGEST_TEXT = 512
-
-
-class ByteSource(Protocol):
-    """A file whose reads return what is left if more is asked for, without allocating the rest."""
-
-    def read(self, count: int, /) -> bytes:
-        """Return up to ``count`` bytes."""
-
-    def readline(self) -> bytes:
-        """Return the bytes to the next line break, included."""
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-
-
-class BoundedFile:
-    """A file that is never asked for more than it has left: to read more takes memory first.
-
-    Args:
-        file: The file.
-        size: Its length in bytes.
-    """
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self._size = file, size
-        self.readline, self.tell = file.readline, file.tell
-
-    def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes.
-
-        Args:
-            count: Number of bytes.
-
-        Returns:
-            The bytes; fewer at the end of the file.
-        """
-        return self._file.read(count if count < 4096 else min(count, self._size - self.tell()))
-
-
-class Global(NamedTuple):
-    """A function or class that the pickle names.
-
-    Attributes:
-        name: Module and name, joined by a dot.
-    """
-
-    name: str
-
-
-class Items:
-    """Stands for a tuple.
-
-    Args:
-        values: Stand-ins of the elements.
-
-    Attributes:
-        depth: Levels of nesting.
-        weight: Number of elements on all levels, each counted as often as it occurs.
-    """
-
-    __slots__ = ('depth', 'values', 'weight')
-
-    def __init__(self, values: list[Any]) -> None:
-        self.values = values
-        self.depth = 1 + max(map(_depth, values), default=0)
-        self.weight = 1 + sum(map(_weight, values))
-        if self.depth > _MOST_NESTING or self.weight > _MOST_HASHING:
-            raise DamageError('it nests tuples without end')
-
-
-class Built:
-    """Stands for an object that is not kept: a list, dict, long text or the result of a call.
-
-    Args:
-        kind: What it is; for a call the name of the function.
-
-    Attributes:
-        depth: Levels of nesting.
-        weight: Number of elements on all levels, each counted as often as it occurs.
-    """
-
-    __slots__ = ('depth', 'kind', 'weight')
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.depth = self.weight = 1
-
-    def take(self, values: list[Any]) -> None:
-        """Count elements that are put into the object.
-
-        Args:
-            values: Their stand-ins.
-        """
-        self.depth = max(self.depth, 1 + max(map(_depth, values), default=0))
-        # A list can contain itself, and numbers that double for ever become slow.
-        self.weight = min(self.weight + sum(map(_weight, values)), _MOST_HASHING + 1)
-        if self.depth > _MOST_NESTING:
-            raise DamageError('it nests containers without end')
-
-
-def _depth(value: Any) -> int:
-    return value.depth if isinstance(value, Items | Built) else 0
-
-
-def _weight(value: Any) -> int:
-    return value.weight if isinstance(value, Items | Built) else 1
 
 
 class PickleScan:
@@ -195,7 +93,7 @@ class PickleScan:
             Stand-in of the result.
 
         Raises:
-            DamageError: It is no pickle, or one that takes more than the file's length allows.
+            DamageError: It is not a pickle, or is one that takes more than the file's length allows.
             DangerError: It changes a function or class.
         """
         for number, (opcode, argument, _) in enumerate(
@@ -234,8 +132,8 @@ class PickleScan:
         self._stack.append(value)
 
     def _hash(self, keys: list[Any]) -> None:
-        self._hashed += sum(map(_weight, keys))
-        if self._hashed > _MOST_HASHING:
+        self._hashed += sum(map(weight_of, keys))
+        if self._hashed > MOST_HASHING:
             raise DamageError('its keys are tuples without end')
 
     def _put(self, place: int) -> None:
@@ -271,7 +169,7 @@ class PickleScan:
 
     def _global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise DamageError('its pickle names a function by something that is no text')
+            raise DamageError('its pickle names a function by something that is not text')
         # Python 2's name of the module.
         full_name = f'{module}.{name}'.replace('__builtin__.', 'builtins.')
         self.names[full_name] = None
@@ -442,36 +340,3 @@ _STEPS: dict[str, _Step] = {
     'NEXT_BUFFER': _new('buffer'),
     'READONLY_BUFFER': _ignore,
 }
-
-
-def whole(numbers: Any) -> tuple[int, ...]:
-    """The whole numbers of a tuple, such as a shape.
-
-    Args:
-        numbers: Stand-in of the tuple.
-
-    Returns:
-        The numbers.
-
-    Raises:
-        DamageError: It is no tuple of numbers from 0 on.
-    """
-    values = numbers.values if isinstance(numbers, Items) else [None]
-    if any(type(value) is not int or value < 0 for value in values):
-        raise DamageError('the shape of a tensor is no tuple of numbers')
-    return tuple(values)
-
-
-def extent(size: tuple[int, ...], stride: tuple[int, ...]) -> int:
-    """Number of elements from the first to the last one of a tensor, both included.
-
-    Args:
-        size: Its shape.
-        stride: Its strides, in elements.
-
-    Returns:
-        The number; 0 if the tensor has no element.
-    """
-    if math.prod(size) == 0:
-        return 0
-    return 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True))

@@ -106,11 +106,11 @@ def write_safetensors(
     Args:
         path: The file, which is replaced if it exists.
         state_dict: The tensors, of any device and layout in memory.
-        meta: A checkpoint's ``meta``; what is no plain data in it (texts, numbers, lists and dicts of
+        meta: A checkpoint's ``meta``; what is not plain data in it (texts, numbers, lists and dicts of
             them) is left out.
 
     Raises:
-        CheckpointError: The package safetensors is missing, or an entry is no tensor.
+        CheckpointError: The package safetensors is missing, or an entry is not a tensor.
     """
     try:
         from safetensors.torch import save_file

@@ -8,15 +8,8 @@ import math
 from typing import Any, NamedTuple
 
 from mmpointrend.checkpoints.faults import DamageError, DangerError
-from mmpointrend.checkpoints.pickle_scan import (
-    Built,
-    ByteSource,
-    Global,
-    Items,
-    PickleScan,
-    extent,
-    whole,
-)
+from mmpointrend.checkpoints.pickle_scan import PickleScan
+from mmpointrend.checkpoints.stand_ins import Built, ByteSource, Global, Items, extent, whole
 
 __all__ = ['Stored', 'TensorScan']
 

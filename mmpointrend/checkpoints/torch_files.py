@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmpointrend.checkpoints.faults import DamageError, ForeignError
-from mmpointrend.checkpoints.pickle_scan import BoundedFile, Built, PickleScan
+from mmpointrend.checkpoints.pickle_scan import PickleScan
+from mmpointrend.checkpoints.stand_ins import BoundedFile, Built
 from mmpointrend.checkpoints.tensor_scan import TensorScan
 
-__all__ = ['LEGACY_START', 'ZIP_START', 'check_archive', 'check_end', 'check_legacy']
+__all__ = ['ZIP_START', 'check_archive', 'check_end', 'check_legacy', 'is_legacy']
 
 ZIP_START = b'PK\x03\x04'
-# PROTO 2, LONG1 of ten bytes: torch's magic number, pickled.
-LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
+# Behind the pickle's protocol LONG1 of ten bytes: torch's magic number.
+_LEGACY_NUMBER = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 _PROTOCOL = 1001
 
 _END = struct.Struct('<4s4H2LH')
@@ -135,11 +136,23 @@ def _check_stored(members: list[zipfile.ZipInfo]) -> None:
             raise DamageError(f'{member.filename} is encrypted')
 
 
+def is_legacy(head: bytes) -> bool:
+    """Tell a file of the format before torch 1.6 by its content.
+
+    Args:
+        head: The first bytes of the file.
+
+    Returns:
+        Whether it starts with torch's number, pickled.
+    """
+    return head[:1] == b'\x80' and head[2:].startswith(_LEGACY_NUMBER)
+
+
 def check_legacy(path: Path) -> None:
     """Compare a file of the format before torch 1.6 with itself: pickles, and contents behind.
 
     Args:
-        path: The file, which starts with :data:`LEGACY_START`.
+        path: The file, for which :func:`is_legacy` holds.
 
     Raises:
         DamageError: A pickle is broken, or the contents are shorter than it announces.

@@ -55,7 +55,7 @@ MISTAKES = {
     'long text': (b'words ' * 5000, 'it holds text'),
     'one byte': (b'\x80', 'is damaged (it does not start as a checkpoint does)'),
     'random': (bytes(range(128, 256)), 'is damaged (it does not start as a checkpoint does)'),
-    'pickle': (pickle.dumps({'a': np.ones(2)}), "is a pickle and no checkpoint of torch's"),
+    'pickle': (pickle.dumps({'a': np.ones(2)}), "is a pickle, not a checkpoint of torch's"),
     'pickled model': (
         pickle.dumps(nn.Linear(2, 2)),
         'holds objects that could run code and was refused',

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.checkpoints.faults import DamageError, DangerError
-from mmpointrend.checkpoints.pickle_scan import BoundedFile, PickleScan
+from mmpointrend.checkpoints.pickle_scan import PickleScan
+from mmpointrend.checkpoints.stand_ins import BoundedFile
 from mmpointrend.errors import CheckpointError
 
 KEYS = st.one_of(st.integers(), st.text(), st.binary(), st.tuples(st.integers(), st.text()))

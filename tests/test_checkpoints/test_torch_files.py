@@ -114,7 +114,7 @@ def test_a_number_seen_a_million_million_times(old, tmp_path):
     [
         # The size (4,) of the tensor, then the number 4 of elements of its storage.
         (b'K\x04\x85', b'J\xff\xff\xff\x7f\x85', 'reaches beyond its 16 bytes'),
-        (b'K\x04\x85', b'J\xff\xff\xff\xff\x85', 'no tuple of numbers'),
+        (b'K\x04\x85', b'J\xff\xff\xff\xff\x85', 'not a tuple of numbers'),
         (b'K\x04t', b'J\xff\xff\xff\x7ft', 'has 16 bytes instead of 8589934588'),
         (b'K\x00K\x04\x85', b'K\x01K\x04\x85', 'reaches beyond'),
         (b'X\x01\x00\x00\x000', b'X\x01\x00\x00\x007', 'content of tensor 7 is missing'),
@@ -204,3 +204,19 @@ def test_nested_tensors_are_refused(tmp_path):
     torch.save({'a': nested}, buffer)
     (tmp_path / 'a.pth').write_bytes(buffer.getvalue())
     assert 'it holds a nested tensor' in refused(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('protocol', [2, 3])
+def test_old_files_of_other_protocols(protocol, tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(
+        {'a': torch.ones(2)}, path, _use_new_zipfile_serialization=False, pickle_protocol=protocol
+    )
+    assert load_from_local(path)['a'].tolist() == [1, 1]
+
+
+def test_names_in_a_file_do_not_reach_the_terminal(tmp_path):
+    path = save(tmp_path / 'a.pth')
+    code = b'\x80\x02cos\x1b[2J\nsystem\n.'
+    rewrite(path, lambda name, old: code if name.endswith('.pkl') else old)
+    assert '(GLOBAL os?[2J.system)' in refused(path)
