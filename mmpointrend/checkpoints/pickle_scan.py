@@ -24,7 +24,7 @@ from mmpointrend.checkpoints.stand_ins import (
 
 __all__ = ['PickleScan']
 
-_MOST_OPCODES = 3_000_000
+_MOST_OPCODES = 2_000_000
 # Of places in the memo, which the C unpickler makes as an array up to the highest number.
 _MEMO_SLACK = 65536
 _LONGEST_TEXT = 512
