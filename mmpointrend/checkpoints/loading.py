@@ -168,14 +168,14 @@ def _check_content(checkpoint: Any) -> None:
         raise ForeignError(
             f'holds a {type(checkpoint).__name__} and no state dict; give a checkpoint of a model'
         )
-    for key, absent in (('state_dict', {}), ('meta', None)):
-        value = checkpoint.get(key, absent)
-        if value is not absent and not isinstance(value, dict):
-            raise ForeignError(
-                f"holds a {type(value).__name__} as '{key}' instead of a dict; give a checkpoint of a "
-                'model'
-            )
     weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict):
+        raise ForeignError(
+            f"holds a {type(weights).__name__} as 'state_dict' instead of a dict; give a checkpoint of "
+            'a model'
+        )
+    if not isinstance(checkpoint.get('meta') or {}, dict):
+        raise DamageError('its meta and message_hub have to be dicts')
     strange = next((key for key in weights if not isinstance(key, str)), None)
     if strange is not None:
         raise ForeignError(

@@ -108,7 +108,10 @@ def test_what_is_no_file(tmp_path):
     [
         ([1, 2], 'holds a list and no state dict'),
         ({'state_dict': [1]}, "holds a list as 'state_dict' instead of a dict"),
-        ({'state_dict': {}, 'meta': 'text'}, "holds a str as 'meta'"),
+        (
+            {'state_dict': {}, 'meta': 'text'},
+            'is damaged .its meta and message_hub have to be dicts',
+        ),
         ({'state_dict': {3: torch.ones(1)}}, 'has a tensor named 3'),
         ({3: torch.ones(1)}, 'has a tensor named 3'),
     ],
