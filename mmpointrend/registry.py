@@ -3,10 +3,8 @@
 
 A config names our types as ``mmpointrend.<Type>``, under whatever default scope it has. mmengine
 then imports this module by itself, and the ``locations`` below when the first such name is looked
-up: no ``custom_imports``.
-
-Every kind lists the engine as well, because its import lets torch's safe loading read mmengine's
-checkpoints: a config that names anything of ours can be resumed.
+up: no ``custom_imports``. Every kind lists the engine as well: our hooks and runner are there whenever
+a config names anything of ours.
 """
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS

@@ -8,12 +8,16 @@ This file is the only place that states them: ``setup.py`` executes it, and
 __version__ = '0.1.0'
 
 # Distribution name -> accepted versions. The floors of OpenMMLab's are what the tests run; each
-# ceiling is the first release line that nobody has tried (mmdet itself refuses mmcv 2.2). Torch
-# has had safe loading with an allow-list of renamed functions since 2.6.
+# ceiling is the first release line that nobody has tried (mmdet itself refuses mmcv 2.2).
 NEIGHBOURS = {
-    'torch': '>=2.6',
+    'torch': '>=2.10',
     'mmengine': '>=0.10.7,<0.11',
     'mmcv': '>=2.1.0,<2.2.0',
     'mmdet': '>=3.3.0,<3.4',
     'mmsegmentation': '>=1.2.2,<1.3',
+}
+
+# Why a floor is where it is, for the message to whoever is below.
+REASONS = {
+    'torch': 'a crafted checkpoint can make older ones run code, CVE-2026-24747',
 }

@@ -1,16 +1,10 @@
 # Copyright (c) The mmpointrend authors.
-"""Checkpoints: safe loading of mmengine's own files, errors that name the file, and what fits the
-model.
+"""Checkpoints in a run: which one to resume, and what of one fits the model.
 
-torch loads with ``weights_only=True`` and refuses every global that is not on its list. mmengine
-0.10.7 pickles its log history (``HistoryBuffer`` objects, which drag numpy arrays along) into each
-checkpoint, so that it cannot read back what it wrote. :func:`allow_mmengine_checkpoints` lists
-exactly these types; safe loading itself stays on.
+Reading them is the business of :mod:`mmpointrend.checkpoints`.
 """
 
-import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmpointrend.engine.array_pickle import ARRAY_PARTS
+from mmpointrend.checkpoints.loading import (
+    allow_mmengine_checkpoints,
+    check_integrity,
+    load_from_local,
+)
 from mmpointrend.errors import CheckpointError
 
 __all__ = [
@@ -34,134 +30,6 @@ __all__ = [
     'load_from_local',
     'watch_loading',
 ]
-
-_STATISTICS = ('min', 'max', 'current', 'mean')
-_DAMAGE = (
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    UnicodeDecodeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
-
-
-def _history_statistic(owner: type, name: str) -> Callable[..., Any]:
-    """The one use of ``getattr`` in mmengine's checkpoints: the four statistics of
-    ``HistoryBuffer``.
-
-    The builtin would let a crafted file reach ``__globals__`` of a function and overwrite them.
-    """
-    if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')
-    return getattr(HistoryBuffer, name)
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Put the types of mmengine's own checkpoints on the list of torch's safe loading.
-
-    Runs when ``mmpointrend.engine`` is imported; calling it again changes nothing. numpy's parts are
-    those of :mod:`mmpointrend.engine.array_pickle`.
-    """
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (_history_statistic, 'builtins.getattr'),
-            *((part, f'{module}.{name}') for (module, name), part in ARRAY_PARTS.items()),
-        ]
-    )
-
-
-@contextmanager
-def _naming_the_file(filename: str) -> Iterator[None]:
-    """Turn what torch raises on a missing, damaged or unsafe checkpoint into a sentence with its
-    name.
-
-    Args:
-        filename: Path or address of the checkpoint that is loaded inside the context.
-
-    Raises:
-        CheckpointError: Loading failed; the original error is chained.
-    """
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except FileNotFoundError as error:
-        raise CheckpointError(f'the checkpoint {filename} does not exist.') from error
-    except _DAMAGE as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if re.search('GLOBAL|allowed|unrecognized function|Can only', str(error)):
-            raise CheckpointError(
-                f'the checkpoint {filename} holds objects that could run code and was refused '
-                f'({_offender(str(error))}); use a file from a source that you trust, with '
-                'tensors only.'
-            ) from error
-        raise CheckpointError(
-            f'the checkpoint {filename} is damaged ({reason}); copy it anew or use an earlier one.'
-        ) from error
-
-
-def _offender(text: str) -> str:
-    match = re.search(r'GLOBAL (\S+)|getattr\(.*\)|function <.*?>', text)
-    return match.group(0) if match else text.splitlines()[0]
-
-
-def check_integrity(filename: str) -> None:
-    """Read a local checkpoint's bytes and compare them with the sums stored in it.
-
-    torch itself does not: a flipped bit in a tensor would go unseen.
-
-    Args:
-        filename: Path of the checkpoint, ``~`` allowed.
-
-    Raises:
-        CheckpointError: The file is missing, empty, cut short or altered.
-    """
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f'the checkpoint {filename} does not exist.')
-    if path.stat().st_size == 0:
-        raise CheckpointError(f'the checkpoint {filename} is empty; use an earlier one.')
-    with _naming_the_file(filename):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-            if broken is not None:
-                raise zipfile.BadZipFile(f'{broken} does not match its checksum')
-        else:
-            # The format before torch 1.6 has no sums; reading it is the only check.
-            torch.load(path, map_location='cpu', weights_only=True)
-
-
-def load_from_local(
-    filename: str, map_location: str | torch.device | None = None
-) -> dict[str, Any]:
-    """mmengine's loader of local files (runner, ``init_cfg``, inferencers), with checks and errors
-    that speak.
-
-    Args:
-        filename: Path of the checkpoint, ``~`` allowed.
-        map_location: As in ``torch.load``.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, unsafe or no checkpoint at all.
-    """
-    check_integrity(filename)
-    with _naming_the_file(filename):
-        checkpoint = torch.load(
-            Path(filename).expanduser(), map_location=map_location, weights_only=True
-        )
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(
-            f'{filename} holds a {type(checkpoint).__name__} and no state dict; give a checkpoint '
-            'of a model.'
-        )
-    return checkpoint
 
 
 def find_resumable(work_dir: str, warn: Callable[[str], None]) -> str | None:
@@ -299,7 +167,3 @@ def _shape_reader(shapes: dict[str, torch.Size], report: LoadReport) -> Callable
 
 def _counted(names: Any) -> list[str]:
     return [name for name in names if not name.endswith('num_batches_tracked')]
-
-
-allow_mmengine_checkpoints()
-CheckpointLoader.register_scheme('', load_from_local, force=True)

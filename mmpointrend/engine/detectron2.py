@@ -19,7 +19,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 import mmpointrend
-from mmpointrend.engine.array_pickle import load_array_pickle
+from mmpointrend.checkpoints.array_archive import load_array_archive
+from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.engine.checkpoint import LoadReport, load_from_local
 from mmpointrend.engine.launch import read_config
 from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
@@ -137,7 +138,7 @@ def load_weights(filename: str) -> dict[str, Tensor]:
     """Read a model of detectron2's; nothing in the file is executed.
 
     Args:
-        filename: ``.pkl`` (detectron2's zoo), ``.pth`` (what its training writes) or ``.npz``.
+        filename: ``.pkl`` (detectron2's zoo), ``.pth`` (what its training writes), ``.npz`` or ``.safetensors``.
 
     Returns:
         Tensors by detectron2's names.
@@ -150,16 +151,15 @@ def load_weights(filename: str) -> dict[str, Tensor]:
     if suffix == '.pkl':
         content = load_array_pickle(filename)
     elif suffix == '.npz':
-        try:
-            content = dict(np.load(filename, allow_pickle=False))
-        except Exception as error:
-            # Whatever the bytes of a damaged archive lead to: any of half a dozen exceptions.
-            raise CheckpointError(f'{filename} is no archive of arrays ({error}).') from error
-    elif suffix == '.pth':
+        content = load_array_archive(filename)
+    elif suffix in ('.pth', '.safetensors'):
         content = load_from_local(filename, map_location='cpu')
     else:
-        raise CheckpointError(f"{filename}: models of detectron2's are .pkl, .pth or .npz files.")
-    model = content.get('model', content) if isinstance(content, dict) else content
+        raise CheckpointError(
+            f"{filename}: models of detectron2's are .pkl, .pth or .npz files, or .safetensors."
+        )
+    key = 'state_dict' if suffix == '.safetensors' else 'model'
+    model = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(model, dict) or not model:
         raise CheckpointError(f'{filename} holds no dict of tensors; give a model of detectron2.')
     weights = {}

@@ -83,6 +83,12 @@ def test_other_neighbour_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_torch_with_the_hole_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmpointrend, 'installed_version', lambda name: '2.9.1+cpu')
+    with pytest.raises(ImportError, match=r'torch>=2\.10 \(.*CVE-2026-24747\), but torch 2\.9\.1'):
+        mmpointrend._check_neighbours()
+
+
 def test_local_version_is_accepted_and_missing_one_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -45,6 +45,18 @@ def test_a_fixture(command, tiny, shared_dir, tmp_path, capsys):
     assert 'filled with 0: 53 num_batches_tracked' in output
 
 
+def test_safetensors(command, tiny, shared_dir, tmp_path):
+    source = shared_dir / 'fixtures' / 'detectron2' / 'instance_r50_weights.npz'
+    loaded = []
+    for name in ('converted.pth', 'converted.safetensors'):
+        command(source, tmp_path / name, '--config', tiny)
+        loaded.append(load_from_local(str(tmp_path / name)))
+    assert loaded[0]['meta'] == loaded[1]['meta']
+    weights, again = (checkpoint['state_dict'] for checkpoint in loaded)
+    assert weights.keys() == again.keys()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
 def test_another_model_is_refused_and_nothing_written(command, tiny, tmp_path, capsys):
     torch.save({'model': {'backbone.fpn_lateral2.bias': torch.zeros(16)}}, tmp_path / 'other.pth')
     with pytest.raises(SystemExit) as exit:

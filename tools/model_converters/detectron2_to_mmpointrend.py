@@ -1,17 +1,17 @@
 # Copyright (c) The mmpointrend authors.
 """Turn a PointRend model of detectron2's into a checkpoint of ours.
 
-Usage: python tools/model_converters/detectron2_to_mmpointrend.py MODEL.pkl CHECKPOINT.pth [--config NAME]
+Usage: python tools/model_converters/detectron2_to_mmpointrend.py MODEL.pkl CHECKPOINT [--config NAME]
 
-Takes .pkl (detectron2's zoo), .pth (what its training writes) and .npz. Every tensor of the source is used or named as
+Takes .pkl (detectron2's zoo), .pth (what its training writes), .npz and .safetensors. CHECKPOINT is a .pth or a
+.safetensors file. Every tensor of the source is used or named as
 dropped, every tensor of the config's model is filled; otherwise nothing is written.
 """
 
 import argparse
 from pathlib import Path
 
-import torch
-
+from mmpointrend.checkpoints.saving import save_model
 from mmpointrend.engine.detectron2 import convert, find_config, load_weights, matching_configs
 from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.version import __version__
@@ -20,8 +20,10 @@ from mmpointrend.version import __version__
 def main() -> None:
     """Read the command line, convert, say what became of the tensors."""
     parser = argparse.ArgumentParser(description="Convert a PointRend model of detectron2's.")
-    parser.add_argument('source', help='.pkl, .pth or .npz of detectron2')
-    parser.add_argument('target', type=Path, help='checkpoint to write; its folder is made')
+    parser.add_argument('source', help='.pkl, .pth, .npz or .safetensors of detectron2')
+    parser.add_argument(
+        'target', type=Path, help='checkpoint to write (.pth, .safetensors); its folder is made'
+    )
     parser.add_argument(
         '--config',
         metavar='NAME',
@@ -36,10 +38,8 @@ def main() -> None:
         conversions = {args.config: convert(weights, find_config(args.config))}
     config, *others = conversions
     conversion = conversions[config]
-    unfinished = target.with_name(f'{target.name}.part')
     meta = dict(config=config, source=Path(args.source).name, mmpointrend_version=__version__)
-    torch.save(dict(meta=meta, state_dict=conversion.state_dict), unfinished)
-    unfinished.replace(target)
+    save_model(target, conversion.state_dict, meta)
     print(f'{target}: {len(conversion.state_dict)} tensors for {config}')
     for other in others:
         print(f'fits as well: {other}')

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 import numpy as np
 import pytest
 
-from mmpointrend.engine.array_pickle import load_array_pickle
+from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.errors import CheckpointError
 
 CONTENT = {
