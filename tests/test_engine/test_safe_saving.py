@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.hooks import CheckpointHook
 from tiny_runs import run_tool, write_config
+from torch import nn
 
 from mmpointrend.engine import SafeCheckpointHook
 from mmpointrend.engine.hooks import AtomicLocalBackend
@@ -58,6 +59,7 @@ class Runner:
         self.message_hub = self
         self.runtime_info = {}
         self.logger = self
+        self.model = nn.Linear(2, 1)
 
     def info(self, message: str) -> None:
         """Log nothing."""

@@ -1,0 +1,192 @@
+# Copyright (c) The mmpointrend authors.
+"""Saving that never loses the checkpoint before, nor saves weights that are spoilt; what is said of
+disks that are full or refuse."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmpointrend.engine.finite_loss import refuse_spoilt_weights
+from mmpointrend.errors import OutputError, PointRendError
+from mmpointrend.registry import HOOKS
+
+__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'naming_the_disk']
+
+# What a place says that cannot be written, and what to do.
+_FULL = 'free some space there or write elsewhere; what was saved before is kept'
+_FORBIDDEN = 'give this user the right to it or take another place'
+_REFUSALS = {
+    errno.ENOSPC: ('written', _FULL),
+    errno.EDQUOT: ('written', _FULL),
+    errno.EFBIG: ('written', _FULL),
+    errno.EROFS: ('written', 'write elsewhere'),
+    errno.EACCES: ('opened', _FORBIDDEN),
+    errno.EPERM: ('opened', _FORBIDDEN),
+}
+
+
+@contextmanager
+def naming_the_disk(otherwise: str = 'a file') -> Iterator[None]:
+    """Turn what the system raises on a disk that is full, read-only or forbidden into a sentence.
+
+    Args:
+        otherwise: What is named where the error names no file.
+
+    Raises:
+        OutputError: Such an error left the context; the original one is chained.
+    """
+    try:
+        yield
+    except PointRendError:
+        raise
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        done, mend = _REFUSALS[error.errno]
+        raise OutputError(
+            f'{error.filename or otherwise} cannot be {done} ({error.strerror}): {mend}.'
+        ) from error
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are whole or not there: written beside their place, then moved onto it.
+
+    mmengine's own backend writes in place; killed half way it leaves half a file, under the name of
+    a good one.
+    """
+
+    _SUFFIX = '.part'
+
+    def __init__(self) -> None:
+        self._postponed: dict[Path, int] | None = None
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file; whoever opens the path meanwhile sees the old content.
+
+        Args:
+            obj: Content.
+            filepath: Path of the file; its folder is made where missing.
+
+        Raises:
+            OSError: The disk is full or refuses; the old content stays.
+        """
+        path = Path(filepath)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace(path, obj)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            # The error of a write names no file.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        part = path.with_name(f'.{path.name}{self._SUFFIX}')
+        try:
+            with part.open('wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Delete a file, inside :meth:`removing_afterwards` only when its context has ended well.
+
+        Args:
+            filepath: Path of the file.
+        """
+        if self._postponed is None:
+            super().remove(filepath)
+        else:
+            path = Path(filepath)
+            self._postponed[path] = path.stat().st_ino
+
+    @contextmanager
+    def removing_afterwards(self) -> Iterator[None]:
+        """Keep what is removed inside the context until it ends, for good if it ends by an
+        error."""
+        postponed: dict[Path, int] = {}
+        self._postponed = postponed
+        try:
+            yield
+        finally:
+            self._postponed = None
+        for path, inode in postponed.items():
+            # A new file may have taken the old one's name.
+            if path.is_file() and path.stat().st_ino == inode:
+                path.unlink()
+
+    def sweep(self, folder: str | Path) -> None:
+        """Delete the parts that killed runs have left.
+
+        Args:
+            folder: Folder of the files.
+        """
+        for part in Path(folder).glob(f'.*{self._SUFFIX}'):
+            part.unlink(missing_ok=True)
+
+
+_BACKEND = 'mmpointrend.atomic'
+register_backend(_BACKEND, AtomicLocalBackend, force=True)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, of which a kill at any moment leaves at least one whole
+    checkpoint.
+
+    It takes the same arguments. Two things differ, for checkpoints on a local disk: a checkpoint
+    appears under its name only when it is complete, and the one that it replaces
+    (``max_keep_ckpts``, ``save_best``) goes only after that. mmengine deletes first and then writes
+    in place. And weights that hold NaN or Inf are not saved: training stops with a sentence, and
+    the good checkpoints stay.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        elsewhere = kwargs.get('backend_args') or kwargs.get('file_client_args')
+        if not elsewhere and '://' not in str(kwargs.get('out_dir')):
+            kwargs['backend_args'] = dict(backend=_BACKEND)
+        super().__init__(*args, **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the folder of the checkpoints and clear it of parts.
+
+        Args:
+            runner: The runner.
+        """
+        super().before_train(runner)
+        self._sweep()
+
+    @master_only
+    def _sweep(self) -> None:
+        if isinstance(self.file_backend, AtomicLocalBackend):
+            self.file_backend.sweep(self.out_dir)
+
+    @contextmanager
+    def _keeping_the_old(self) -> Iterator[None]:
+        if isinstance(self.file_backend, AtomicLocalBackend):
+            with self.file_backend.removing_afterwards():
+                yield
+        else:
+            yield
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        refuse_spoilt_weights(runner)
+        with self._keeping_the_old():
+            super()._save_checkpoint(runner)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if self.save_best:
+            refuse_spoilt_weights(runner)
+        with self._keeping_the_old():
+            super()._save_best_checkpoint(runner, metrics)
