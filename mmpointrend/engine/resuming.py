@@ -99,7 +99,10 @@ def _candidates(folders: list[Path], last: str, warn: Callable[[str], None]) -> 
     if last:
         # By name first: a folder that was moved or copied still names its old place.
         beside = [folder / Path(last).name for folder in folders]
-        named = [path for path in beside if os.path.isfile(path)][:1] or [Path(last)]
+        # A bare name is one of the work folder, not of where the command is called.
+        named = [path for path in beside if os.path.isfile(path)][:1] or [
+            Path(last) if os.sep in last else beside[0]
+        ]
         elsewhere = named[0].parent
         if all(not _same(elsewhere, folder) for folder in folders) and os.path.isdir(elsewhere):
             warn(f'{folders[0] / "last_checkpoint"} names {last}, outside of {folders[0]}.')
@@ -128,6 +131,8 @@ def _check_usable(path: Path, alone: bool) -> None:
 
     ``alone``: nothing but its name speaks for it.
     """
+    if not os.path.lexists(path):
+        raise CheckpointError(f'the checkpoint {path} does not exist.')
     if os.path.islink(path) and not os.path.exists(path):
         raise CheckpointError(
             f'the checkpoint {path} is a link to {os.readlink(path)}, which does not exist.'

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
@@ -28,7 +28,7 @@ from mmpointrend.engine.checks import (
 )
 from mmpointrend.engine.hooks import FiniteLossHook, LabelRangeHook
 from mmpointrend.engine.resuming import find_resumable
-from mmpointrend.engine.saving import naming_the_disk
+from mmpointrend.engine.saving import complain_once, naming_the_disk
 from mmpointrend.engine.training_state import (
     STATE_ERRORS,
     check_resumed,
@@ -74,6 +74,20 @@ class CheckedRunner(Runner):
         work_dir = kwargs.get('work_dir') or next(iter(args[1:]), None)
         with naming_the_disk(f'a file in the work_dir {work_dir}'):
             super().__init__(*args, **kwargs)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, which says once that its file cannot be written.
+
+        Args:
+            *args: As in mmengine's runner.
+            **kwargs: As in mmengine's runner.
+
+        Returns:
+            The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        complain_once(logger)
+        return logger
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes; join a gloo group first where mmengine would insist on CUDA.

@@ -3,9 +3,12 @@
 disks that are full or refuse."""
 
 import errno
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,12 @@ from mmpointrend.engine.finite_loss import refuse_spoilt_weights
 from mmpointrend.errors import OutputError, PointRendError
 from mmpointrend.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'naming_the_disk']
+__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'complain_once', 'naming_the_disk']
 
 # What a place says that cannot be written, and what to do.
 _FULL = 'free some space there or write elsewhere; what was saved before is kept'
 _FORBIDDEN = 'give this user the right to it or take another place'
+_TAKEN = 'take another name, or move away what is there'
 _REFUSALS = {
     errno.ENOSPC: ('written', _FULL),
     errno.EDQUOT: ('written', _FULL),
@@ -30,6 +34,10 @@ _REFUSALS = {
     errno.EROFS: ('written', 'write elsewhere'),
     errno.EACCES: ('opened', _FORBIDDEN),
     errno.EPERM: ('opened', _FORBIDDEN),
+    errno.EEXIST: ('made', _TAKEN),
+    errno.ENOTDIR: ('opened', _TAKEN),
+    errno.EISDIR: ('opened', _TAKEN),
+    errno.ENAMETOOLONG: ('opened', 'take a shorter name'),
 }
 
 
@@ -48,12 +56,39 @@ def naming_the_disk(otherwise: str = 'a file') -> Iterator[None]:
     except PointRendError:
         raise
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        sentence = _sentence(error, otherwise)
+        if sentence is None:
             raise
-        done, mend = _REFUSALS[error.errno]
-        raise OutputError(
-            f'{error.filename or otherwise} cannot be {done} ({error.strerror}): {mend}.'
-        ) from error
+        raise OutputError(sentence) from error
+
+
+def _sentence(error: OSError, otherwise: str) -> str | None:
+    if error.errno not in _REFUSALS:
+        return None
+    done, mend = _REFUSALS[error.errno]
+    return f'{error.filename or otherwise} cannot be {done} ({error.strerror}): {mend}.'
+
+
+def complain_once(logger: logging.Logger) -> None:
+    """Let a log file on a full disk cost one sentence, and not a traceback a line.
+
+    Args:
+        logger: Its file handlers are altered; the run goes on without the file.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            # What ``logging`` calls where a handler fails, on an object that mmengine has made.
+            vars(handler)['handleError'] = partial(_complain, handler, said=[])
+
+
+def _complain(handler: logging.FileHandler, record: logging.LogRecord, said: list[str]) -> None:
+    error = sys.exc_info()[1]
+    sentence = _sentence(error, handler.baseFilename) if isinstance(error, OSError) else None
+    if sentence is None:
+        logging.FileHandler.handleError(handler, record)
+    elif sentence not in said:
+        said.append(sentence)
+        print(f'The run goes on without a log: {sentence}', file=sys.stderr)
 
 
 class AtomicLocalBackend(LocalBackend):
