@@ -4,12 +4,15 @@
 import copy
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.logging import MMLogger
 from tiny_runs import run_tool, write_config
 
 from mmpointrend.engine import CheckedRunner, IterationSeedHook
@@ -26,6 +29,14 @@ class Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
         self.sentences.append(record.getMessage())
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to mmengine's current logger."""
+        logger = MMLogger.get_current_instance()
+        logger.addHandler(self)
+        yield
+        logger.removeHandler(self)
 
 
 @pytest.fixture(scope='module')
@@ -73,12 +84,9 @@ def resume(runner, tmp_path, monkeypatch):
         runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
         runner.param_schedulers = runner.build_param_scheduler(cfg.param_scheduler)
         said = Said()
-        runner.logger.addHandler(said)
         runner._resume, runner._load_from, runner._has_loaded = True, str(path), False
-        try:
+        with said.listening():
             runner.load_or_resume()
-        finally:
-            runner.logger.removeHandler(said)
         assert runner.iter == content['meta']['iter']
         return said.sentences
 
@@ -212,6 +220,19 @@ def test_the_hook_notes_what_data_are_drawn(trained, tmp_path):
     run_tool('train', config, '--work-dir', tmp_path, *options)
     meta = torch.load(tmp_path / 'iter_1.pth', weights_only=True)['meta']
     assert meta['drawing'] == dict(processes=1, images=6, batch_size=2, workers=1)
+
+
+def test_a_run_whose_checkpoints_will_not_do_says_so_at_its_start(runner, resume, content):
+    resume(content)
+    said = Said()
+    (saver,) = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    for optimizer, scheduler, times in ((True, True, 0), (False, True, 1), (True, False, 1)):
+        said.sentences.clear()
+        saver.save_optimizer, saver.save_param_scheduler = optimizer, scheduler
+        with said.listening():
+            IterationSeedHook._announce_lost_state(runner)
+        assert len(said.sentences) == times
+    saver.save_param_scheduler = True
 
 
 def test_meta_information_is_not_run(content, resume, tmp_path):
