@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,21 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
 
 def _train_quietly(arguments: list[str], log: Path) -> None:
     """A forked run: what it prints goes to a file."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    torch.set_num_threads(1)
-    run_cli(lambda: train(arguments))
+    status = 1
+    with log.open('a', buffering=1) as file:
+        sys.stdout = sys.stderr = file
+        # What C++ prints goes there too.
+        os.dup2(file.fileno(), 2)
+        try:
+            torch.set_num_threads(1)
+            run_cli(lambda: train(arguments))
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            file.flush()
+            # At once: the usual end waits seconds for the workers of the data loader.
+            os._exit(status)
 
 
 def run(arguments: list[str], log: Path, killed_after: float | None = None) -> bool:
@@ -110,6 +121,8 @@ def main() -> None:
     if args.work_dir.exists():
         raise ConfigError(f'{args.work_dir} exists: delete it, or name another --work-dir.')
     args.work_dir.mkdir(parents=True)
+    # What every run would import anew; the first is what optimizers ask for.
+    importlib.import_module('torch._dynamo')
     for package in (scope, 'mmpointrend'):
         for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization'):
             importlib.import_module(f'{package}.{part}')
