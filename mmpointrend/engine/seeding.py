@@ -39,7 +39,7 @@ def _drawing(runner: Runner) -> dict[str, int]:
     batch_size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 0)
     return dict(
         processes=get_world_size(),
-        images=len(loader.dataset),
+        images=len(loader.dataset) if hasattr(loader.dataset, '__len__') else 0,
         batch_size=batch_size,
         workers=loader.num_workers,
     )

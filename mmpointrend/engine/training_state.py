@@ -13,7 +13,7 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, _ParamScheduler
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from mmpointrend.errors import CheckpointError
 
@@ -157,19 +157,12 @@ def check_resumed(runner: Runner, filename: str) -> None:
     Raises:
         CheckpointError: The optimizer's state is another one's, or training is past its end.
     """
-    loop, wrapper = runner.train_loop, runner.optim_wrapper
-    by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    key, done, end = (
-        ('max_epochs', loop.epoch, loop.max_epochs)
-        if by_epoch
-        else ('max_iters', loop.iter, loop.max_iters)
-    )
-    if done > end:
-        raise CheckpointError(
-            f'the checkpoint {filename} has {done} {"epochs" if by_epoch else "iterations"} behind '
-            f'it, more than train_cfg.{key}={end}: raise that to train on.'
-        )
-    optimizer = getattr(wrapper, 'optimizer', None)
+    loop = runner.train_loop
+    if isinstance(loop, EpochBasedTrainLoop):
+        _check_end(filename, loop.epoch, loop.max_epochs, 'epochs')
+    elif isinstance(loop, IterBasedTrainLoop):
+        _check_end(filename, loop.iter, loop.max_iters, 'iters')
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
     if isinstance(optimizer, torch.optim.Optimizer):
         reason = _foreign_state(optimizer)
         if reason:
@@ -178,6 +171,14 @@ def check_resumed(runner: Runner, filename: str) -> None:
                 'the optim_wrapper that it was trained with, or start from its weights with '
                 f'--cfg-options load_from={filename}.'
             )
+
+
+def _check_end(filename: str, done: int, end: int, unit: str) -> None:
+    if done > end:
+        raise CheckpointError(
+            f'the checkpoint {filename} has {done} {unit} behind it, more than '
+            f'train_cfg.max_{unit}={end}: raise that to train on.'
+        )
 
 
 def _foreign_state(optimizer: torch.optim.Optimizer) -> str:

@@ -148,7 +148,7 @@ def test_weights_alone_are_sent_to_load_from(content, resume):
         (
             'meta.iter',
             10**15,
-            r'1000000000000000 iterations behind it, more than train_cfg.max_iter',
+            r'1000000000000000 iters behind it, more than train_cfg.max_iter',
         ),
         ('meta.seed', -5, 'does not fit this run'),
         ('optimizer', {}, 'does not fit this run'),
