@@ -59,7 +59,7 @@ def _way_back(runner: Runner) -> str:
     last = runner.message_hub.runtime_info.get('last_ckpt')
     clip = 'optim_wrapper.clip_grad=dict(max_norm=35)'
     # A resumed run takes the learning rate from its checkpoint, whatever the config says.
-    if last and ('://' in last or os.path.isfile(last)):
+    if isinstance(last, str) and ('://' in last or os.path.isfile(last)):
         return (
             f'the last checkpoint is {last}: go on from it with --resume and {clip}, or start from '
             'it with load_from and a lower optim_wrapper.optimizer.lr'

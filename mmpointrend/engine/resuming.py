@@ -97,12 +97,12 @@ def _candidates(folders: list[Path], last: str, warn: Callable[[str], None]) -> 
     """Checkpoints to try, best first."""
     named = []
     if last:
-        # By name first: a folder that was moved or copied still names its old place.
-        beside = [folder / Path(last).name for folder in folders]
+        # A folder that was moved or copied still names its old place: its own files come first.
+        own = [folder / Path(last).name for folder in folders]
+        own.sort(key=lambda path: not _same(path, Path(last)))
         # A bare name is one of the work folder, not of where the command is called.
-        named = [path for path in beside if os.path.isfile(path)][:1] or [
-            Path(last) if os.sep in last else beside[0]
-        ]
+        otherwise = Path(last) if os.sep in last else own[0]
+        named = [next((path for path in own if os.path.isfile(path)), otherwise)]
         elsewhere = named[0].parent
         if all(not _same(elsewhere, folder) for folder in folders) and os.path.isdir(elsewhere):
             warn(f'{folders[0] / "last_checkpoint"} names {last}, outside of {folders[0]}.')
@@ -122,8 +122,9 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _age(path: Path) -> tuple[float, int]:
-    # Of a dangling link its own.
-    return path.lstat().st_mtime, int(re.findall(r'\d+', path.stem)[-1])
+    # Of a link without a target its own; it is said to be one when its turn comes.
+    status = path.stat() if os.path.exists(path) else path.lstat()
+    return status.st_mtime, int(re.findall(r'\d+', path.stem)[-1])
 
 
 def _check_usable(path: Path, alone: bool) -> None:

@@ -196,11 +196,28 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Find the folder of the checkpoints and clear it of parts.
 
+        What a resumed checkpoint names to be replaced later is looked for in this folder alone:
+        mmengine would delete the best checkpoint of the run that it was copied from, or whatever
+        else a stranger's file names.
+
         Args:
             runner: The runner.
         """
+        kept = runner.message_hub.runtime_info.get('keep_ckpt_ids', [])
+        if not isinstance(kept, list) or not all(isinstance(step, int) for step in kept):
+            del runner.message_hub.runtime_info['keep_ckpt_ids']
         super().before_train(runner)
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = self._own(self.best_ckpt_path)
+        for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()
+
+    def _own(self, best: Any) -> str | None:
+        """The best checkpoint of that name in the run's own folder."""
+        name = Path(best).name if isinstance(best, str) else ''
+        path = self.file_backend.join_path(self.out_dir, name)
+        return path if name.startswith('best_') and self.file_backend.isfile(path) else None
 
     @master_only
     def _sweep(self) -> None:

@@ -35,6 +35,7 @@ STATE_ERRORS = (
     AssertionError,
     AttributeError,
     LookupError,
+    OverflowError,
     RuntimeError,
     TypeError,
     ValueError,

@@ -54,6 +54,12 @@ class TestOutDir:
         os.utime(elsewhere, (2e9, 2e9))
         assert find_resumable(str(run), print, str(tmp_path / 'kept')) == str(elsewhere)
 
+    def test_of_two_of_a_name_the_one_that_is_named(self, run, tmp_path):
+        kept = save(tmp_path / 'kept' / 'run' / 'iter_4.pth', 4)
+        for path in (kept, run / 'iter_4.pth'):
+            (run / 'last_checkpoint').write_text(str(path))
+            assert find_resumable(str(run), print, str(tmp_path / 'kept')) == str(path)
+
     def test_its_pointer_without_the_option_is_followed_and_said(self, run, tmp_path):
         elsewhere = save(tmp_path / 'kept' / 'other' / 'iter_9.pth', 9)
         (run / 'last_checkpoint').write_text(str(elsewhere))
