@@ -207,8 +207,8 @@ class SafeCheckpointHook(CheckpointHook):
         if not isinstance(kept, list) or not all(isinstance(step, int) for step in kept):
             del runner.message_hub.runtime_info['keep_ckpt_ids']
         super().before_train(runner)
-        if hasattr(self, 'best_ckpt_path'):
-            self.best_ckpt_path = self._own(self.best_ckpt_path)
+        if getattr(self, 'best_ckpt_path', None) is not None:
+            vars(self)['best_ckpt_path'] = self._own(vars(self)['best_ckpt_path'])
         for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()

@@ -111,11 +111,15 @@ class IterationSeedHook(Hook):
 
     @staticmethod
     def _announce_lost_state(runner: Runner) -> None:
-        """Say before training that its checkpoints will not do."""
+        """Say before training that its checkpoints will not do, of which the last one need not."""
         for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook) and not (
-                hook.save_optimizer and (hook.save_param_scheduler or not runner.param_schedulers)
-            ):
+            if not isinstance(hook, CheckpointHook):
+                continue
+            end = runner.max_epochs if hook.by_epoch else runner.max_iters
+            whole = hook.save_optimizer and (
+                hook.save_param_scheduler or not runner.param_schedulers
+            )
+            if 0 < hook.interval < end and not whole:
                 print_log(
                     'The checkpoints of this run cannot be resumed exactly: set '
                     'default_hooks.checkpoint.save_optimizer=True and save_param_scheduler=True.',

@@ -6,6 +6,7 @@ mmengine's ``Runner.resume`` restores what it finds and is silent about the rest
 
 import inspect
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,8 +103,11 @@ def lost_state(runner: Runner, checkpoint: dict[str, Any]) -> list[str]:
         checkpoint: Content of the checkpoint, before mmengine restores it.
 
     Returns:
-        A phrase for each part, with the mend where there is one.
+        A phrase for each part, with the mend where there is one; none where the run is over and no
+        step is left to take.
     """
+    if _is_over(runner, checkpoint.get('meta')):
+        return []
     lost = []
     optimizer = checkpoint.get('optimizer')
     if optimizer is None:
@@ -129,6 +133,17 @@ def lost_state(runner: Runner, checkpoint: dict[str, Any]) -> list[str]:
     elif averaged and not averages:
         lost.append('the averaged weights of EMAHook, which this run lacks, for its weights')
     return lost
+
+
+def _is_over(runner: Runner, meta: Any) -> bool:
+    loop = runner.train_loop
+    unit, end = (
+        ('epoch', loop.max_epochs)
+        if isinstance(loop, EpochBasedTrainLoop)
+        else ('iter', getattr(loop, 'max_iters', math.inf))
+    )
+    done = meta.get(unit) if isinstance(meta, dict) else None
+    return isinstance(done, int) and done >= end
 
 
 def _averages(runner: Runner) -> bool:

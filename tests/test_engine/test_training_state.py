@@ -117,6 +117,13 @@ def test_lost_state_is_said_and_refused_where_the_run_is_to_be_the_same(
         resume(content, IterationSeedHook())
 
 
+def test_a_run_that_is_over_needs_no_state(content, resume):
+    """No step is left that could differ: resuming a finished run is no error."""
+    del content['optimizer'], content['param_schedulers']
+    content['meta']['iter'] = 6
+    assert resume(content, IterationSeedHook()) == []
+
+
 def test_schedules_of_another_number(content, resume):
     content['param_schedulers'] *= 2
     (said,) = resume(content)
@@ -232,6 +239,12 @@ def test_a_run_whose_checkpoints_will_not_do_says_so_at_its_start(runner, resume
         with said.listening():
             IterationSeedHook._announce_lost_state(runner)
         assert len(said.sentences) == times
+        said.sentences.clear()
+        saver.interval = 6
+        with said.listening():
+            IterationSeedHook._announce_lost_state(runner)
+        assert said.sentences == []
+        saver.interval = 3
     saver.save_param_scheduler = True
 
 

@@ -90,10 +90,25 @@ def run(arguments: list[str], log: Path, killed_after: float | None = None) -> b
 
 
 def final_state(work_dir: Path) -> dict[str, Any]:
-    """Tensors of a run's last checkpoint by name: weights, buffers, state of the optimizer."""
+    """Tensors of a run's last checkpoint by name: weights, buffers, state of the optimizer.
+
+    Args:
+        work_dir: Folder of the run.
+
+    Returns:
+        Tensors and numbers by name.
+
+    Raises:
+        ConfigError: The checkpoint holds no optimizer.
+    """
     last = Path((work_dir / 'last_checkpoint').read_text())
     checkpoint = load_from_local(str(work_dir / last.name), map_location='cpu')
     found = dict(checkpoint['state_dict'])
+    if 'optimizer' not in checkpoint:
+        raise ConfigError(
+            'a run is not resumed to the same weights without its optimizer: set '
+            'default_hooks.checkpoint.save_optimizer=True.'
+        )
     for index, state in checkpoint['optimizer']['state'].items():
         found.update({f'optimizer.{index}.{name}': value for name, value in state.items()})
     return found
