@@ -207,8 +207,9 @@ class SafeCheckpointHook(CheckpointHook):
         if not isinstance(kept, list) or not all(isinstance(step, int) for step in kept):
             del runner.message_hub.runtime_info['keep_ckpt_ids']
         super().before_train(runner)
-        if getattr(self, 'best_ckpt_path', None) is not None:
-            vars(self)['best_ckpt_path'] = self._own(vars(self)['best_ckpt_path'])
+        best: Any = self
+        if hasattr(best, 'best_ckpt_path'):
+            best.best_ckpt_path = self._own(best.best_ckpt_path)
         for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()
