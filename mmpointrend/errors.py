@@ -7,7 +7,15 @@ traceback.
 
 import re
 
-__all__ = ['CheckpointError', 'ConfigError', 'InputError', 'PointRendError', 'sentence_of']
+__all__ = [
+    'CheckpointError',
+    'ConfigError',
+    'DivergenceError',
+    'InputError',
+    'OutputError',
+    'PointRendError',
+    'sentence_of',
+]
 
 
 class PointRendError(Exception):
@@ -24,6 +32,16 @@ class InputError(PointRendError, ValueError):
 
 class CheckpointError(PointRendError, RuntimeError):
     """A checkpoint that is damaged, unsafe or of another model: the message names the file."""
+
+
+class DivergenceError(PointRendError, FloatingPointError):
+    """Training that yields no numbers any more: the message names iteration, losses and a way
+    back."""
+
+
+class OutputError(PointRendError, OSError):
+    """A place that cannot be written, because it is full, read-only or forbidden: the message names
+    it."""
 
 
 def sentence_of(error: PointRendError) -> str:

@@ -3,11 +3,12 @@
 its input."""
 
 from mmpointrend.engine.checkpoint import allow_mmengine_checkpoints
-from mmpointrend.engine.hooks import IterationSeedHook, SafeCheckpointHook
+from mmpointrend.engine.hooks import FiniteLossHook, IterationSeedHook, SafeCheckpointHook
 from mmpointrend.engine.runner import CheckedRunner
 
 __all__ = [
     'CheckedRunner',
+    'FiniteLossHook',
     'IterationSeedHook',
     'SafeCheckpointHook',
     'allow_mmengine_checkpoints',

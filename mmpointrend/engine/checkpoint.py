@@ -4,11 +4,9 @@
 Reading them is the business of :mod:`mmpointrend.checkpoints`.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +18,7 @@ from mmpointrend.checkpoints.loading import (
     check_integrity,
     load_from_local,
 )
-from mmpointrend.errors import CheckpointError
+from mmpointrend.engine.resuming import find_resumable
 
 __all__ = [
     'LoadReport',
@@ -30,60 +28,6 @@ __all__ = [
     'load_from_local',
     'watch_loading',
 ]
-
-
-def find_resumable(work_dir: str, warn: Callable[[str], None]) -> str | None:
-    """Newest undamaged checkpoint of a run.
-
-    The one that ``last_checkpoint`` names comes first; behind it the numbered ones beside it,
-    newest first. The ``best_*`` ones are no candidates: they hold no optimizer.
-
-    Args:
-        work_dir: Folder of the run.
-        warn: Called with a sentence for each damaged checkpoint that is passed over.
-
-    Returns:
-        Path of the checkpoint, or None where the folder holds none at all.
-
-    Raises:
-        CheckpointError: There are checkpoints, and all of them are damaged.
-    """
-    candidates = _resume_candidates(Path(work_dir))
-    for path in candidates:
-        try:
-            check_integrity(str(path))
-        except CheckpointError as error:
-            warn(f'Passed over: {error}')
-        else:
-            return str(path)
-    if candidates:
-        raise CheckpointError(
-            f'no checkpoint in {work_dir} can be resumed, every one is damaged or missing '
-            f'({", ".join(path.name for path in candidates)}); start anew in another --work-dir.'
-        )
-    return None
-
-
-def _resume_candidates(work_dir: Path) -> list[Path]:
-    folder, named = work_dir, []
-    pointer = work_dir / 'last_checkpoint'
-    text = pointer.read_text(errors='replace').strip('\0 \n') if pointer.is_file() else ''
-    if text:
-        last = Path(text)
-        # A work folder that was moved still names its old place.
-        if not last.is_file() and (work_dir / last.name).is_file():
-            last = work_dir / last.name
-        folder, named = (last.parent if last.parent.is_dir() else work_dir), [last]
-    numbered = [
-        path
-        for path in folder.glob('*.pth')
-        if re.search(r'\d+\.pth$', path.name) and not path.name.startswith('best_')
-    ]
-
-    def age(path: Path) -> tuple[float, int]:
-        return path.stat().st_mtime, int(re.findall(r'\d+', path.stem)[-1])
-
-    return named + [path for path in sorted(numbered, key=age, reverse=True) if path not in named]
 
 
 @dataclass

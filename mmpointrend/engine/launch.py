@@ -19,9 +19,11 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmpointrend.engine.checkpoint import find_resumable, load_from_local
+from mmpointrend.engine.checkpoint import load_from_local
 from mmpointrend.engine.checks import leaves
+from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.engine.runner import CheckedRunner
+from mmpointrend.engine.saving import naming_the_disk
 from mmpointrend.errors import ConfigError, InputError, PointRendError, sentence_of
 
 __all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train']
@@ -36,7 +38,8 @@ def run_cli(main: Callable[[], Any]) -> None:
         main: The tool; other errors that it raises keep their traceback.
     """
     try:
-        main()
+        with naming_the_disk():
+            main()
     except PointRendError as error:
         sys.exit(f'error: {sentence_of(error)}')
 
@@ -256,6 +259,10 @@ def _make_stoppable(cfg: Config) -> None:
     ):
         hooks['checkpoint'] = {**checkpoint, 'type': 'mmpointrend.SafeCheckpointHook'}
     everywhere = [*hooks.values(), *(cfg.get('custom_hooks') or [])]
+    # Left out on purpose; mmengine knows None for its own hooks alone.
+    if hooks.get('iteration_seed', ...) is None:
+        del hooks['iteration_seed']
+        return
     if any('IterationSeedHook' in str((hook or {}).get('type')) for hook in everywhere):
         return
     loop, loader = cfg.train_cfg, cfg.train_dataloader
@@ -283,15 +290,19 @@ def _make_stoppable(cfg: Config) -> None:
 def _resume(cfg: Config, where: str) -> None:
     """Set the checkpoint to resume from, and its seed where the config has none."""
     if where == 'auto':
-        found = find_resumable(cfg.work_dir, print_log)
+        out_dir = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
+        found = find_resumable(cfg.work_dir, print_log, None if out_dir is None else str(out_dir))
         if found is None:
             print_log(f'No checkpoint in {cfg.work_dir}: training starts anew.')
             return
         where = found
     cfg.resume, cfg.load_from = True, where
     if cfg.get('randomness', {}).get('seed') is None and '://' not in where:
-        meta = load_from_local(where, map_location='cpu').get('meta', {})
-        cfg.randomness = {**cfg.get('randomness', {}), 'seed': meta.get('seed')}
+        meta = load_from_local(where, map_location='cpu').get('meta')
+        seed = meta.get('seed') if isinstance(meta, dict) else None
+        # What is no seed is refused with the rest of the checkpoint.
+        if isinstance(seed, int) and 0 <= seed < 2**32:
+            cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
 
 
 def _draw_into(cfg: Config, folder: str) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.logging import print_log
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from mmpointrend.engine.checkpoint import LoadReport, find_resumable, watch_loading
+from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.checks import (
     LabelRange,
     check_class_counts,
@@ -26,8 +27,20 @@ from mmpointrend.engine.checks import (
     naming_the_dataset,
     watch_labels,
 )
-from mmpointrend.engine.hooks import LabelRangeHook
-from mmpointrend.errors import CheckpointError, ConfigError
+from mmpointrend.engine.hooks import FiniteLossHook, LabelRangeHook
+from mmpointrend.engine.resuming import find_resumable
+from mmpointrend.engine.saving import complain_once, naming_the_disk
+from mmpointrend.engine.training_state import (
+    STATE_ERRORS,
+    check_resumed,
+    check_training_state,
+    first_not_finite,
+    lost_state,
+    reason_of,
+    say_settings,
+    settings,
+)
+from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
 from mmpointrend.registry import RUNNERS
 
 __all__ = ['CheckedRunner']
@@ -45,13 +58,38 @@ class CheckedRunner(Runner):
       refused when it is built. A missing or damaged image or label map is named when it is read.
     - A checkpoint that is damaged or of another model is refused. Partly matching ones are refused
       for test and resume and reported for ``load_from``.
-    - ``resume`` without a path passes over damaged checkpoints to the newest whole one.
+    - ``resume`` without a path passes over damaged checkpoints to the newest whole one. What a
+      checkpoint lacks of a run's state is said.
+    - Losses that are NaN or Inf stop training, before a checkpoint of use is replaced.
+    - A disk that is full, read-only or forbidden gets a sentence.
     - Where there is no GPU, launcher ``pytorch`` uses gloo and leaves the model on the CPU;
       mmengine assumes CUDA.
     """
 
     _load_from: str | None
     _train_dataloader: DataLoader | dict[str, Any] | None
+    # Of a resume in progress: whether all that was saved is asked for, and has been read so far.
+    _is_whole = True
+    _loaded_weights = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        work_dir = kwargs.get('work_dir') or next(iter(args[1:]), None)
+        with naming_the_disk(f'a file in the work_dir {work_dir}'):
+            super().__init__(*args, **kwargs)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, which says once that its file cannot be written.
+
+        Args:
+            *args: As in mmengine's runner.
+            **kwargs: As in mmengine's runner.
+
+        Returns:
+            The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        complain_once(logger)
+        return logger
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes; join a gloo group first where mmengine would insist on CUDA.
@@ -132,6 +170,8 @@ class CheckedRunner(Runner):
         """
         if not isinstance(loop, BaseLoop):
             self._watch_labels()
+            if not any(isinstance(hook, FiniteLossHook) for hook in self.hooks):
+                self.register_hook(FiniteLossHook())
         return self._checked('train_dataloader', super().build_train_loop(loop))
 
     def _watch_labels(self) -> None:
@@ -208,41 +248,100 @@ class CheckedRunner(Runner):
             self._watch_labels_of(loop, name)
         return loop
 
-    def load_or_resume(self) -> None:
-        """Load or resume; automatic resuming takes the newest whole checkpoint of the work folder.
+    def train(self) -> nn.Module:
+        """Train; a disk that is full or refuses gets a sentence.
+
+        Returns:
+            The model.
 
         Raises:
-            CheckpointError: The checkpoint cannot be used, or every one in the work folder is
-                damaged.
+            OutputError: Something cannot be written.
+        """
+        with naming_the_disk(self._some_file):
+            return super().train()
+
+    def val(self) -> dict[str, float]:
+        """Validate; a disk that is full or refuses gets a sentence.
+
+        Returns:
+            The evaluator's figures by name.
+
+        Raises:
+            OutputError: Something cannot be written.
+        """
+        with naming_the_disk(self._some_file):
+            return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Test; a disk that is full or refuses gets a sentence.
+
+        Returns:
+            The evaluator's figures by name.
+
+        Raises:
+            OutputError: Something cannot be written.
+        """
+        with naming_the_disk(self._some_file):
+            return super().test()
+
+    @property
+    def _some_file(self) -> str:
+        return f'a file of the run in {self.work_dir}'
+
+    def load_or_resume(self) -> None:
+        """Load or resume; automatic resuming takes the newest usable checkpoint of the run.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be used, or none of the run's can.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = find_resumable(self.work_dir, self.logger.warning)
+            places = [hook.out_dir for hook in self.hooks if isinstance(hook, CheckpointHook)]
+            out_dir = next((str(place) for place in places if place is not None), None)
+            self._load_from = find_resumable(self.work_dir, self.logger.warning, out_dir)
             if self._load_from is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: training starts anew.')
                 return
         super().load_or_resume()
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable[..., Any] = 'default',
+    ) -> None:
         """Resume training from a checkpoint.
+
+        What the checkpoint lacks of the run's state is said, and so are settings of the optimizer
+        and the schedules that it brings along and the config has otherwise.
 
         Args:
             filename: Path or address of the checkpoint.
-            *args: As in mmengine's runner.
-            **kwargs: As in mmengine's runner.
+            resume_optimizer: Whether to restore the optimizer.
+            resume_param_scheduler: Whether to restore the schedules.
+            map_location: As in ``torch.load``; 'default' is the device of the run.
 
         Raises:
             CheckpointError: It is damaged, of another model, or holds no state of training.
         """
-        self._resume = True
+        self._resume, self._load_from = True, filename
+        self._is_whole = resume_optimizer and resume_param_scheduler
+        configured = settings(self)
+        self._loaded_weights = False
         try:
-            super().resume(filename, *args, **kwargs)
-        except KeyError as error:
-            if error.args[0] not in ('meta', 'epoch', 'iter', 'message_hub'):
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        except PointRendError:
+            raise
+        except STATE_ERRORS as error:
+            if not self._loaded_weights:
                 raise
             raise CheckpointError(
-                f'the checkpoint {filename} holds weights but no state of training and cannot be '
-                f'resumed; start from it with --cfg-options load_from={filename} instead.'
+                f'the state of training in {filename} does not fit this run ({reason_of(error)}): '
+                'give the config that it was trained with, or start from its weights with '
+                f'--cfg-options load_from={filename}.'
             ) from error
+        check_resumed(self, filename)
+        say_settings(configured, settings(self))
 
     def load_checkpoint(
         self,
@@ -270,7 +369,31 @@ class CheckedRunner(Runner):
                 filename, map_location, strict, revise_keys or [(r'^module\.', '')]
             )
         self._judge(filename, report)
+        spoilt = first_not_finite(checkpoint.get('state_dict', checkpoint))
+        if spoilt is not None:
+            self._complain_of(filename, spoilt)
+        if self._resume:
+            check_training_state(filename, checkpoint)
+            # mmengine would run it as a config, for a number of GPUs that only mmcv 1 wrote there.
+            checkpoint['meta'].pop('config', None)
+            lost = lost_state(self, checkpoint) if self._is_whole else []
+            if lost:
+                print_log(
+                    f'The checkpoint {filename} holds {" and ".join(lost)}: that starts anew.',
+                    'current',
+                    logging.WARNING,
+                )
+        self._loaded_weights = True
         return checkpoint
+
+    def _complain_of(self, filename: str, spoilt: str) -> None:
+        if self._resume:
+            raise CheckpointError(
+                f'the checkpoint {filename} holds NaN or Inf in {spoilt}; use an earlier one.'
+            )
+        print_log(
+            f'The checkpoint {filename} holds NaN or Inf in {spoilt}.', 'current', logging.WARNING
+        )
 
     def _judge(self, filename: str, report: LoadReport) -> None:
         """Refuse or report what does not fit."""

@@ -23,7 +23,6 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 import mmpointrend
-from mmpointrend.engine.checkpoint import find_resumable
 from mmpointrend.engine.results import (
     Figures,
     fingerprint,
@@ -31,6 +30,7 @@ from mmpointrend.engine.results import (
     read_result,
     write_result,
 )
+from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.errors import PointRendError
 from mmpointrend.reproduction.definitions import Evaluation, Options, Table, Training
 

@@ -100,6 +100,30 @@ def test_a_resumed_run_without_a_seed_takes_the_seed_of_its_checkpoint(tiny_data
     )
 
 
+def test_without_an_optimizer_a_run_is_resumed_only_if_it_need_not_be_the_same(tiny_data, tmp_path):
+    config = write_config('semantic', tmp_path, tiny_data, length=4, interval=2)
+    lean = ('--cfg-options', 'default_hooks.checkpoint.save_optimizer=False')
+    run_tool('train', config, *lean, 'train_cfg.max_iters=2')
+    with pytest.raises(SystemExit, match=r'^error: .*iter_2\.pth holds no optimizer .*'):
+        run_tool('train', config, '--resume', *lean)
+    assert not (tmp_path / 'run' / 'iter_4.pth').exists()
+    run_tool('train', config, '--resume', *lean, 'default_hooks.iteration_seed=None')
+    log = max((tmp_path / 'run').glob('*/*.log'), key=lambda path: path.stat().st_mtime)
+    said = [line for line in log.read_text().splitlines() if 'WARNING' in line]
+    assert sum('holds no optimizer' in line for line in said) == 1
+    assert (tmp_path / 'run' / 'iter_4.pth').exists()
+
+
+def test_checkpoints_elsewhere_are_found(tiny_data, tmp_path):
+    config = write_config('semantic', tmp_path, tiny_data, length=2, interval=1)
+    elsewhere = ('--cfg-options', f'default_hooks.checkpoint.out_dir={tmp_path / "kept"}')
+    run_tool('train', config, *elsewhere, 'train_cfg.max_iters=1')
+    (tmp_path / 'run' / 'last_checkpoint').unlink()
+    run_tool('train', config, '--resume', *elsewhere)
+    log = max((tmp_path / 'run').glob('*/*.log'), key=lambda path: path.stat().st_mtime)
+    assert 'resumed epoch: 0, iter: 1' in log.read_text()
+
+
 @pytest.mark.parametrize(
     ('task', 'change', 'key'),
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.hooks import CheckpointHook
 from tiny_runs import run_tool, write_config
+from torch import nn
 
 from mmpointrend.engine import SafeCheckpointHook
 from mmpointrend.engine.hooks import AtomicLocalBackend
@@ -58,6 +59,7 @@ class Runner:
         self.message_hub = self
         self.runtime_info = {}
         self.logger = self
+        self.model = nn.Linear(2, 1)
 
     def info(self, message: str) -> None:
         """Log nothing."""
@@ -119,6 +121,30 @@ def test_best_checkpoint_is_replaced_only_by_a_whole_one(tmp_path):
     # A better one under the same name, after resuming at the same iteration.
     hook.after_val_epoch(runner, dict(mIoU=0.6))
     assert files(tmp_path) == ['best_mIoU_iter_20.pth']
+
+
+@pytest.mark.parametrize('metrics', [['mIoU'], ['mIoU', 'mAcc']])
+def test_a_resumed_run_replaces_what_is_its_own_alone(metrics, tmp_path):
+    """mmengine removes the file, or the folder, that the checkpoint names as the best."""
+    (tmp_path / 'run').mkdir()
+    other, theses = tmp_path / 'other' / 'best_mIoU_iter_10.pth', tmp_path / 'best_theses'
+    other.parent.mkdir()
+    other.write_bytes(b'of the run that was copied')
+    (theses / 'mine').mkdir(parents=True)
+    key = 'best_ckpt' if len(metrics) == 1 else 'best_ckpt_mIoU'
+    for path, copied in ((other, True), (other, False), (theses, False), (7, False)):
+        hook = SafeCheckpointHook(by_epoch=False, interval=-1, save_best=metrics, save_last=False)
+        runner = Runner(tmp_path / 'run')
+        runner.runtime_info.update({key: path if path == 7 else str(path), 'keep_ckpt_ids': ['..']})
+        if copied:
+            (tmp_path / 'run' / other.name).write_bytes(b'of the copy')
+        hook.before_train(runner)
+        assert 'keep_ckpt_ids' not in runner.runtime_info
+        runner.iter = 20
+        hook.after_val_epoch(runner, dict(mIoU=0.5, mAcc=0.5))
+        assert other.exists() and (theses / 'mine').exists()
+        assert f'best_{metrics[0]}_iter_20.pth' in files(tmp_path / 'run')
+        assert other.name not in files(tmp_path / 'run')
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):

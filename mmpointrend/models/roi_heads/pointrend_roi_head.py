@@ -30,6 +30,7 @@ from mmpointrend.models.roi_heads.checks import (
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
+from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -73,6 +74,9 @@ class PointRendRoIHead(StandardRoIHead):
 
     - ``train_cfg.train_on_pred_boxes``: train the mask branch on predicted boxes (paper, App. A), default False;
     - ``train_cfg.point_selection``: any training strategy, see :mod:`mmpointrend.models.selection`;
+    - ``train_cfg.normalize_over_ranks``: average the losses of the mask branch over the RoIs of all ranks of a
+      distributed run instead of over each rank's own, so that 2 ranks of 1 image train like 1 rank of 2 images, default
+      False (mmdet's way: of two ranks, one without positives halves the gradient of the other);
     - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (ignored while an ``observer`` is set);
@@ -107,6 +111,9 @@ class PointRendRoIHead(StandardRoIHead):
         check_fine_channels(self.point_head, self.mask_roi_extractor)
         if self.train_cfg is not None:
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
+            self.normalize_over_ranks = normalizes_over_ranks(
+                self.train_cfg, self.mask_head, self.point_head
+            )
         if self.test_cfg is not None:
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
@@ -216,6 +223,8 @@ class PointRendRoIHead(StandardRoIHead):
         del features
         logits = self._training_logits(points, fine, coarse, labels)
         losses['loss_point'] = self.point_head.loss(logits, targets)
+        if self.normalize_over_ranks:
+            losses = weighted_by_share(losses, len(rois))
         return {'mask_preds': coarse, 'mask_feats': on_grid, 'loss_mask': losses}
 
     def _training_logits(
