@@ -1,18 +1,30 @@
 # Copyright (c) The mmpointrend authors.
 """What is wrong with the input, in one sentence each: datasets, files, classes.
 
-``dataset``: annotation files and folders, when a dataset is built. ``files``: images and label maps, when they are
-read. ``classes``: the model's classes against the data's.
+``dataset``: annotation files and folders, when a dataset is built. ``coco`` and ``annotations``:
+what of a COCO file is used, and under which labels. ``files``: images and label maps, when they are
+read. ``classes``: the classes of model, data, checkpoint and metrics against one another.
 """
 
-from mmpointrend.engine.checks.classes import check_class_counts
+from mmpointrend.engine.checks.classes import (
+    check_checkpoint_classes,
+    check_class_counts,
+    check_metric_classes,
+    check_same_classes,
+)
+from mmpointrend.engine.checks.coco import CheckedAnnotations, checked_config
 from mmpointrend.engine.checks.dataset import check_dataset, leaves, naming_the_dataset
 from mmpointrend.engine.checks.files import NamedLoading, name_files_on_loading
 
 __all__ = [
+    'CheckedAnnotations',
     'NamedLoading',
+    'check_checkpoint_classes',
     'check_class_counts',
     'check_dataset',
+    'check_metric_classes',
+    'check_same_classes',
+    'checked_config',
     'leaves',
     'name_files_on_loading',
     'naming_the_dataset',

@@ -1,14 +1,27 @@
 # Copyright (c) The mmpointrend authors.
-"""Classes of the model against classes of the data."""
+"""Classes of the model, of the data, of checkpoints and of metrics against one another."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import nn
 
-from mmpointrend.engine.checks.names import some_names
-from mmpointrend.errors import ConfigError
+from mmpointrend.engine.checks.names import (
+    first_difference,
+    only_order_differs,
+    some_names,
+    spelled,
+)
+from mmpointrend.errors import CheckpointError, ConfigError
 
-__all__ = ['check_class_counts']
+__all__ = [
+    'check_checkpoint_classes',
+    'check_class_counts',
+    'check_metric_classes',
+    'check_same_classes',
+]
 
 _HEADS = frozenset(
     ['bbox_head', 'mask_head', 'point_head', 'decode_head', 'auxiliary_head', 'coarse_head']
@@ -46,3 +59,130 @@ def check_class_counts(model: nn.Module, dataset: Any, loader: str) -> None:
                 f'{len(classes)} classes {some_names(classes)}: set one of them to the other '
                 f'({loader}.dataset.metainfo=dict(classes=...)).'
             )
+
+
+def check_same_classes(dataset: Any, other: Any, loader: str, other_loader: str) -> None:
+    """Compare the classes of two datasets that one model sees.
+
+    Args:
+        dataset: A dataset; one without classes passes.
+        other: The dataset seen before, alike.
+        loader: Name of the first one's data loader in the config, for the message.
+        other_loader: Name of the other one's.
+
+    Raises:
+        ConfigError: They have the same names in different orders. As many other names are warned
+            of.
+    """
+    names, others = _classes_of(dataset), _classes_of(other)
+    if names is None or others is None or len(names) != len(others) or names == others:
+        return
+    both = f'{other_loader} has the classes {some_names(others)} and {loader} {some_names(names)}'
+    if only_order_differs(others, names):
+        raise ConfigError(
+            f'{both}, the same in another order ({first_difference(others, names)}): give both '
+            'datasets the same metainfo=dict(classes=...).'
+        )
+    if _same_up_to_case(others, names):
+        return
+    print_log(
+        f'{both}: a label means the one there and the other here '
+        f'({first_difference(others, names)}).',
+        'current',
+        logging.WARNING,
+    )
+
+
+def check_checkpoint_classes(
+    checkpoint: dict[str, Any], dataset: Any, filename: str, loader: str, *, trains_anew: bool
+) -> None:
+    """Compare the classes that a checkpoint was trained on with those of a dataset.
+
+    Args:
+        checkpoint: The loaded checkpoint; one that does not name its classes passes.
+        dataset: The dataset that the model is to see.
+        filename: Where the checkpoint is from, for the message.
+        loader: Name of the dataset's loader in the config.
+        trains_anew: Whether its weights are where training starts, on whatever data; only the same
+            names in another order are then warned of.
+
+    Raises:
+        CheckpointError: The names are the same in another order, and the weights are tested or
+            trained further. As many other names are warned of.
+    """
+    trained, names = _trained_classes(checkpoint), _classes_of(dataset)
+    if trained is None or names is None or len(trained) != len(names) or trained == names:
+        return
+    both = (
+        f'the checkpoint {filename} was trained on the classes {some_names(trained)}, and the '
+        f'dataset of {loader} has {some_names(names)}'
+    )
+    difference = first_difference(trained, names)
+    if only_order_differs(trained, names):
+        if not trains_anew:
+            raise CheckpointError(
+                f'{both}, the same in another order ({difference}): set '
+                f'{loader}.dataset.metainfo=dict(classes=...) to the order of the checkpoint.'
+            )
+        both += ', the same in another order, so that heads start with swapped classes'
+    elif trains_anew or _same_up_to_case(trained, names):
+        return
+    print_log(f'{both} ({difference}).'.replace('the', 'The', 1), 'current', logging.WARNING)
+
+
+def check_metric_classes(metrics: Sequence[Any], loader: str) -> None:
+    """Refuse metrics that number categories in the order of a file with another order.
+
+    Args:
+        metrics: Metrics of an evaluator that know the classes of the dataset.
+        loader: Name of the dataset's loader, for the message.
+
+    Raises:
+        ConfigError: mmdet's COCO or LVIS metric would compare labels of other classes.
+    """
+    for metric in metrics:
+        names = _names((getattr(metric, 'dataset_meta', None) or {}).get('classes'))
+        api = getattr(metric, '_coco_api', None) or getattr(metric, '_lvis_api', None)
+        # Our own metrics go by names.
+        if names is None or api is None or type(metric).__module__.startswith('mmpointrend.'):
+            continue
+        if hasattr(metric, '_lvis_api') and metric._lvis_api is api:
+            numbers = api.get_cat_ids()
+        else:
+            numbers = api.get_cat_ids(cat_names=names)
+        listed = tuple(spelled(api.cats[number]['name']) for number in numbers)
+        if only_order_differs(listed, names):
+            raise ConfigError(
+                f'{type(metric).__name__} numbers categories in the order of its annotation file, '
+                f'{some_names(listed)}, but labels of {loader} follow metainfo.classes, '
+                f'{some_names(names)} ({first_difference(listed, names)}): take '
+                "type='mmpointrend.CocoBoundaryMetric', which goes by names, or order the "
+                'categories of the file alike.'
+            )
+
+
+def _names(classes: Any) -> tuple[str, ...] | None:
+    if not isinstance(classes, list | tuple) or not classes:
+        return None
+    return tuple(map(spelled, classes)) if all(isinstance(c, str) for c in classes) else None
+
+
+def _classes_of(dataset: Any) -> tuple[str, ...] | None:
+    return _names((getattr(dataset, 'metainfo', None) or {}).get('classes'))
+
+
+def _trained_classes(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
+    meta = checkpoint.get('meta')
+    if not isinstance(meta, dict):
+        return None
+    dataset_meta = meta.get('dataset_meta')
+    if not isinstance(dataset_meta, dict):
+        # mmdet 2.x and mmseg 0.x wrote them so.
+        return _names(meta.get('CLASSES'))
+    return _names(dataset_meta.get('classes', dataset_meta.get('CLASSES')))
+
+
+def _same_up_to_case(first: Sequence[str], second: Sequence[str]) -> bool:
+    return [name.strip().casefold() for name in first] == [
+        name.strip().casefold() for name in second
+    ]

@@ -1,0 +1,415 @@
+# Copyright (c) The mmpointrend authors.
+"""What becomes of the annotations of a COCO file: counts by reason of those that mmdet drops.
+
+mmdet's ``CocoDataset`` passes over boxes without extent and over ids that it does not know,
+``LoadAnnotations`` over masks that it cannot use, both without a word; text or NaN in a file ends
+in an error of something else, or in none at all.
+"""
+
+import re
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+from mmpointrend.errors import InputError
+
+__all__ = ['AnnotationUse', 'Findings', 'Reason', 'inspect_annotations']
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why annotations are not used.
+
+    Args:
+        subject: What of an annotation is meant, such as ``the boxes``.
+        predicate: What is wrong with it.
+        fix: What to do about it.
+        usual: Share of a file's annotations, in [0, 1], up to which it is a convention of good
+            datasets and not worth a warning.
+    """
+
+    subject: str
+    predicate: str
+    fix: str
+    usual: float = 0.0
+
+
+_IN_PIXELS = 'write bbox=[x, y, width, height] in pixels'
+
+CROWD = Reason(
+    'the annotations',
+    'are crowds (iscrowd=1), which training ignores',
+    'set iscrowd=0 for single objects',
+    usual=0.25,
+)
+IGNORED = Reason(
+    'the annotations',
+    'are marked ignore, which mmdet leaves out',
+    'take "ignore" out of those that count',
+    usual=0.25,
+)
+NUMBERS = Reason(
+    'the fields bbox, area or iscrowd',
+    'hold something other than finite numbers',
+    'write bbox=[x, y, width, height], area and iscrowd as numbers without quotes',
+)
+UNIT_BOX = Reason(
+    'the boxes',
+    'are in [0, 1]',
+    'multiply bbox and segmentation by the width and height of the image, in pixels',
+    usual=0.01,
+)
+OUTSIDE = Reason(
+    'the boxes',
+    'lie outside of their image',
+    f'{_IN_PIXELS} of the image, and its right width and height',
+    usual=0.01,
+)
+SMALL = Reason('the boxes', 'are less than a pixel wide or high', _IN_PIXELS, usual=0.01)
+AREA = Reason(
+    'the areas', 'are 0 or less', 'write the area of each object in square pixels', usual=0.01
+)
+CATEGORY = Reason(
+    'the category ids',
+    'are of no category',
+    'write ids of the list of categories, in the same type',
+)
+IMAGE = Reason(
+    'the image ids', 'are of no image', 'write ids of the list of images, in the same type'
+)
+NO_MASK = Reason(
+    'the segmentations',
+    'are missing or empty',
+    'write polygons or run lengths, or train a model without masks (with_mask=False)',
+)
+FLAT = Reason(
+    'the segmentations',
+    'are flat lists of numbers',
+    'write a list of polygons, [[x1, y1, x2, y2, ...]]',
+)
+POLYGON = Reason(
+    'the polygons',
+    'have fewer than three points or an odd number of coordinates',
+    'write polygons as [x1, y1, x2, y2, x3, y3, ...]',
+)
+POLYGON_NUMBERS = Reason(
+    'the polygons',
+    'hold something other than finite numbers',
+    'write their coordinates as numbers without quotes',
+)
+FAR = Reason(
+    'the polygons',
+    'lie far outside of their image',
+    'write their coordinates in pixels of the image',
+)
+UNIT_POLYGON = Reason(
+    'the polygons',
+    'are in [0, 1] while their boxes are not',
+    'multiply segmentation by the width and height of the image, in pixels',
+    usual=0.01,
+)
+RUN_LENGTHS = Reason(
+    'the masks',
+    'are run lengths, which poly2mask=False in the pipeline drops',
+    'set poly2mask=True, or write polygons (for Cityscapes: '
+    'tools/dataset_converters/cityscapes_to_coco.py)',
+)
+DAMAGED_RUNS = Reason(
+    'the masks',
+    'are run lengths that cannot be decoded',
+    'write segmentation=dict(size=[height, width], counts=...) as pycocotools does',
+)
+SIZE_OF_RUNS = Reason(
+    'the masks',
+    'are run lengths of another size than their image',
+    'make [height, width] of segmentation.size those of the image',
+)
+
+# Polygons further out than this many image sides are refused: they cost memory by their extent.
+_FAR = 10
+_COMPRESSED = re.compile(r'[0-o]+')
+
+
+@dataclass(frozen=True)
+class AnnotationUse:
+    """What a pipeline takes of annotations.
+
+    Args:
+        boxes: Whether it loads boxes.
+        masks: Whether it loads masks.
+        keeps_polygons: Whether masks stay polygons (``poly2mask=False``).
+    """
+
+    boxes: bool
+    masks: bool
+    keeps_polygons: bool
+
+    @classmethod
+    def of_pipeline(cls, pipeline: Any) -> 'AnnotationUse':
+        """Read off a pipeline what it loads.
+
+        Args:
+            pipeline: A composed pipeline; its steps may hold further ones.
+
+        Returns:
+            What the loading steps take, together.
+        """
+        steps = [step for step in _steps(pipeline) if hasattr(step, 'with_mask')]
+        masks = [step for step in steps if step.with_mask]
+        return cls(
+            any(getattr(step, 'with_bbox', True) for step in steps),
+            bool(masks),
+            any(not getattr(step, 'poly2mask', True) for step in masks),
+        )
+
+
+def _steps(step: Any) -> list[Any]:
+    inner = getattr(step, 'transforms', None)
+    if not isinstance(inner, list | tuple):
+        return [step]
+    # RandomChoice holds lists of steps.
+    return [leaf for part in inner for leaf in _steps_of_part(part)]
+
+
+def _steps_of_part(part: Any) -> list[Any]:
+    if isinstance(part, list | tuple):
+        return [leaf for step in part for leaf in _steps(step)]
+    return _steps(part)
+
+
+@dataclass
+class Findings:
+    """Counts over the annotations of a file.
+
+    Args:
+        total: Number of annotations.
+        usable: Number of those that training sees.
+        counts: Number by reason; every unused annotation has one reason.
+        first: Id of the first one by reason.
+        hidden: Further reasons of annotations that are already unused: what would be next.
+    """
+
+    total: int = 0
+    usable: int = 0
+    counts: dict[Reason, int] = field(default_factory=dict)
+    first: dict[Reason, str] = field(default_factory=dict)
+    hidden: list[Reason] = field(default_factory=list)
+
+    def add(self, reason: Reason, example: str) -> None:
+        """Count an annotation that is not used.
+
+        Args:
+            reason: Why.
+            example: Its id and what it holds, kept if it is the first one.
+        """
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, example)
+
+    def refusal(self, file: str) -> str | None:
+        """Say why nothing is left to train on.
+
+        Args:
+            file: Name of the annotation file.
+
+        Returns:
+            The sentence; None if something is left or nothing was lost.
+        """
+        if self.usable or not self.counts:
+            return None
+        where = f' of the annotation file {file}'
+        return (
+            f'none of {self.total} annotations can be used: '
+            f'{self._clauses(self.counts, where)}; {self._fixes([*self.counts, *self.hidden])}.'
+        )
+
+    def warning(self, file: str) -> str | None:
+        """Say what is lost.
+
+        Args:
+            file: Name of the annotation file.
+
+        Returns:
+            The sentence; None if nothing is lost that good datasets do not lose as well.
+        """
+        told = [
+            reason for reason, count in self.counts.items() if count > reason.usual * self.total
+        ]
+        if not told:
+            return None
+        lost = sum(self.counts[reason] for reason in told)
+        return (
+            f'{lost} of {self.total} annotations of {file} are not used: '
+            f'{self._clauses(told)}; {self._fixes(told)}.'
+        )
+
+    def _clauses(self, reasons: Any, where: str = '') -> str:
+        clauses = []
+        for reason in sorted(reasons, key=self.counts.__getitem__, reverse=True):
+            count = f'{self.counts[reason]}, first {self.first[reason]}'
+            clauses.append(f'{reason.subject}{where} {reason.predicate} ({count})')
+            where = ''
+        return ', '.join(clauses)
+
+    @staticmethod
+    def _fixes(reasons: list[Reason]) -> str:
+        return ', and '.join(dict.fromkeys(reason.fix for reason in reasons))
+
+
+def inspect_annotations(
+    content: dict[str, Any], wanted: set[Any], use: AnnotationUse, file: str
+) -> Findings:
+    """Look at every annotation of a COCO file.
+
+    Annotations that mmdet would fail on are changed in place, so that it drops them: unreadable
+    boxes get ``ignore``, and where masks are loaded a mask that cannot be used becomes None.
+
+    Args:
+        content: The file's content, with ``images``, ``annotations`` and ``categories``.
+        wanted: Ids of the categories that the dataset takes; annotations of the file's other
+            categories do not count.
+        use: What the pipeline takes.
+        file: Name of the file, for messages.
+
+    Returns:
+        The counts.
+
+    Raises:
+        InputError: The size of an image that has annotations is not given in numbers.
+    """
+    images = {image['id']: image for image in content['images']}
+    categories = {category['id'] for category in content['categories']}
+    findings = Findings()
+    for annotation in content['annotations']:
+        category = annotation['category_id']
+        if category not in wanted and category in categories:
+            annotation['ignore'] = True
+            continue
+        findings.total += 1
+        image = images.get(annotation['image_id'])
+        if image is None:
+            number = _short(annotation['image_id'])
+            findings.add(IMAGE, f'id {annotation["id"]}: image_id {number}')
+            continue
+        reason = _fault(annotation, image, file) or (CATEGORY if category not in wanted else None)
+        mask = None
+        if use.masks and reason is not NUMBERS:
+            mask = _mask_fault(annotation, image, use.keeps_polygons)
+            if mask is not None:
+                annotation['segmentation'] = None
+        first = reason or mask
+        if first is None:
+            findings.usable += 1
+            continue
+        if mask is not None and mask is not first and mask not in findings.hidden:
+            findings.hidden.append(mask)
+        example = f'id {annotation["id"]}'
+        if reason is NUMBERS:
+            example += f': {_odd_value(annotation)}'
+            annotation['ignore'] = True
+        elif reason is CATEGORY:
+            example += f': category_id {_short(category)}'
+        findings.add(first, example)
+    return findings
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f'{text[:37]}...'
+
+
+def _odd_value(annotation: dict[str, Any]) -> str:
+    """Name the first field that is not a number as it should be."""
+    for key in ('area', 'iscrowd', 'ignore'):
+        value = annotation.get(key, 0)
+        if not (isinstance(value, int | float) or (value is None and key != 'area')):
+            return f'{key} {_short(value)}'
+    return f'bbox {_short(annotation["bbox"])}'
+
+
+def _fault(annotation: dict[str, Any], image: dict[str, Any], file: str) -> Reason | None:
+    """Why an annotation is dropped, its mask aside, in the order in which mmdet asks."""
+    ignored, crowd = annotation.get('ignore'), annotation.get('iscrowd')
+    if isinstance(ignored, str) or isinstance(crowd, str):
+        return NUMBERS
+    if ignored:
+        return IGNORED
+    area = annotation['area']
+    try:
+        x, y, width, height = annotation['bbox']
+        if not isfinite(x + y + width + height) or not isinstance(area, int | float):
+            return NUMBERS
+    except (TypeError, ValueError, OverflowError):
+        return NUMBERS
+    try:
+        inside = min(x + width, image['width']) > max(x, 0) and min(
+            y + height, image['height']
+        ) > max(y, 0)
+    except TypeError as error:
+        size = f'{_short(image["width"])} x {_short(image["height"])}'
+        raise InputError(
+            f'image id {_short(image["id"])} of the annotation file {file} has the size {size}: '
+            'write width and height as numbers of pixels.'
+        ) from error
+    if width < 1 or height < 1:
+        unit = width > 0 and height > 0 and 0 <= x <= 1 and 0 <= y <= 1
+        return UNIT_BOX if unit and width <= 1 and height <= 1 else SMALL
+    if not inside:
+        return OUTSIDE
+    if area <= 0:
+        return AREA
+    return CROWD if crowd else None
+
+
+def _mask_fault(
+    annotation: dict[str, Any], image: dict[str, Any], keeps_polygons: bool
+) -> Reason | None:
+    """Why a mask cannot be used; None if it can."""
+    mask = annotation.get('segmentation')
+    if not mask:
+        return NO_MASK
+    if isinstance(mask, list):
+        return _polygon_fault(mask, annotation['bbox'], _FAR * max(image['width'], image['height']))
+    if not isinstance(mask, dict):
+        return POLYGON_NUMBERS
+    size = mask.get('size')
+    counts = mask.get('counts')
+    if not isinstance(size, list) or not counts or not isinstance(counts, list | str):
+        return DAMAGED_RUNS
+    if size != [image['height'], image['width']]:
+        return SIZE_OF_RUNS
+    if not _decodable(counts, size[0] * size[1]):
+        return DAMAGED_RUNS
+    return RUN_LENGTHS if keeps_polygons else None
+
+
+def _decodable(counts: list[Any] | str, pixels: int) -> bool:
+    if isinstance(counts, str):
+        return _COMPRESSED.fullmatch(counts) is not None
+    # pycocotools reads them as unsigned numbers and writes where they lead.
+    return all(isinstance(count, int) and count >= 0 for count in counts) and sum(counts) <= pixels
+
+
+def _polygon_fault(polygons: list[Any], box: list[float], far: float) -> Reason | None:
+    if not isinstance(polygons[0], list):
+        return FLAT if isinstance(polygons[0], int | float) else POLYGON_NUMBERS
+    highest, usable = 0.0, False
+    for polygon in polygons:
+        if not isinstance(polygon, list):
+            return POLYGON_NUMBERS
+        # mmdet leaves these out and takes the others.
+        if len(polygon) < 6 or len(polygon) % 2:
+            continue
+        try:
+            # Sums and extremes run in C: files have tens of millions of coordinates.
+            finite = isfinite(sum(polygon))
+            high, low = max(polygon), min(polygon)
+        except (TypeError, OverflowError):
+            return POLYGON_NUMBERS
+        if not finite:
+            return POLYGON_NUMBERS
+        if high > far or low < -far:
+            return FAR
+        highest, usable = max(highest, high), True
+    if not usable:
+        return POLYGON
+    return UNIT_POLYGON if highest <= 1 and max(box[2:]) > 2 else None
