@@ -108,7 +108,7 @@ class CheckedAnnotations:
         """
         original = getattr(type(self), '_original', None)
         if original is None:
-            return super().__reduce_ex__(protocol)
+            return tuple(super().__reduce_ex__(protocol))
         return _bare, (original,), self.__dict__
 
     def _inspect(self: Any, use: AnnotationUse) -> None:
@@ -228,7 +228,7 @@ def _checked_class(kind: type) -> type:
 
 
 def _bare(original: type) -> Any:
-    kind = _checked_class(original)
+    kind: Any = _checked_class(original)
     return kind.__new__(kind)
 
 

@@ -98,10 +98,12 @@ def _no_image(config: dict[str, Any]) -> str:
 
 
 def _complaint_about_keys(config: dict[str, Any], error: Exception) -> str | None:
-    """What is wrong with how a dataset's config gives its classes."""
+    """What is wrong with how a dataset's config gives its classes or its folder of images."""
     for key in ('classes', 'CLASSES'):
         if key in config and isinstance(error, TypeError):
             return f'{key} is not read here: write metainfo=dict(classes={config[key]!r}).'
+    if isinstance(error, KeyError) and error.args == ('img',):
+        return 'data_prefix has no folder of images: set data_prefix=dict(img=...).'
     metainfo = config.get('metainfo')
     if not isinstance(metainfo, dict):
         return None
