@@ -39,7 +39,7 @@ def check_class_counts(model: nn.Module, dataset: Any, loader: str) -> None:
     Raises:
         ConfigError: A head disagrees; the message names its key and both counts.
     """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = _metainfo(dataset).get('classes')
     if not classes:
         return
     if isinstance(classes, str):
@@ -168,7 +168,13 @@ def _names(classes: Any) -> tuple[str, ...] | None:
 
 
 def _classes_of(dataset: Any) -> tuple[str, ...] | None:
-    return _names((getattr(dataset, 'metainfo', None) or {}).get('classes'))
+    return _names(_metainfo(dataset).get('classes'))
+
+
+def _metainfo(dataset: Any) -> dict[str, Any]:
+    found = getattr(dataset, 'metainfo', None) or {}
+    # mmdet's ConcatDataset has a list where its parts differ, in their palettes for example.
+    return found[0] if isinstance(found, list) else found
 
 
 def _trained_classes(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
