@@ -13,12 +13,18 @@ from mmpointrend.engine.checks.classes import (
     check_same_classes,
 )
 from mmpointrend.engine.checks.coco import CheckedAnnotations, checked_config
-from mmpointrend.engine.checks.dataset import check_dataset, leaves, naming_the_dataset
+from mmpointrend.engine.checks.dataset import (
+    build_dataset,
+    check_dataset,
+    leaves,
+    naming_the_dataset,
+)
 from mmpointrend.engine.checks.files import NamedLoading, name_files_on_loading
 
 __all__ = [
     'CheckedAnnotations',
     'NamedLoading',
+    'build_dataset',
     'check_checkpoint_classes',
     'check_class_counts',
     'check_dataset',

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.registry import DATASETS
 
+from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
     complaint_about_classes,
     first_difference,
@@ -18,7 +19,7 @@ from mmpointrend.engine.checks.names import (
 )
 from mmpointrend.errors import InputError, PointRendError
 
-__all__ = ['check_dataset', 'leaves', 'naming_the_dataset']
+__all__ = ['build_dataset', 'check_dataset', 'leaves', 'naming_the_dataset']
 
 # What mmdet's CocoDataset reads of each entry.
 _COCO_KEYS = {
@@ -80,6 +81,24 @@ def naming_the_dataset(config: dict[str, Any]) -> Iterator[None]:
         if 'need at least one array' in str(error):
             raise InputError(_no_image(config)) from error
         raise
+
+
+def build_dataset(config: dict[str, Any]) -> Any:
+    """Build a dataset as ``CheckedRunner`` does.
+
+    Args:
+        config: The dataset's config.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        InputError: It cannot be read or used.
+    """
+    with naming_the_dataset(config):
+        dataset = DATASETS.build(checked_config(config))
+    check_dataset(dataset)
+    return dataset
 
 
 def _no_image(config: dict[str, Any]) -> str:
