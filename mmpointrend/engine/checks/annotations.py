@@ -7,9 +7,12 @@ in an error of something else, or in none at all.
 """
 
 import re
+import reprlib
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from mmpointrend.engine.checks.reasons import (
     AREA,
@@ -42,6 +45,8 @@ _FAR = 10
 # A tuple, which isinstance looks through faster than a union.
 _NUMBER = (int, float)
 _COMPRESSED = re.compile(r'[0-o]+')
+# Of a run length below 2**32.
+_MOST_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -115,43 +120,51 @@ def inspect_annotations(
     images = {image['id']: image for image in content['images']}
     categories = {category['id'] for category in content['categories']}
     findings = Findings()
-    for annotation in content['annotations']:
+    # Files of test images have no annotations.
+    for annotation in content.get('annotations', []):
         category = annotation['category_id']
         if category not in wanted and category in categories:
             annotation['ignore'] = True
             continue
         findings.total += 1
-        image = images.get(annotation['image_id'])
-        if image is None:
-            number = _short(annotation['image_id'])
-            findings.add(IMAGE, f'id {annotation["id"]}: image_id {number}')
-            continue
-        reason = _fault(annotation, image, file) or (CATEGORY if category not in wanted else None)
-        mask = None
-        if use.masks and reason is not NUMBERS:
-            mask = _mask_fault(annotation, image, use.keeps_polygons)
-            # Run lengths are dropped by mmdet itself.
-            if mask is not None and mask is not RUN_LENGTHS:
-                annotation['segmentation'] = None
-        first = reason or mask
-        if first is None:
+        reasons = _faults(annotation, images.get(annotation['image_id']), use, file)
+        if not reasons and category not in wanted:
+            reasons = [CATEGORY]
+        if not reasons:
             findings.usable += 1
             continue
-        if mask is not None and mask is not first and mask not in findings.hidden:
-            findings.hidden.append(mask)
-        example = f'id {annotation["id"]}'
-        if reason is NUMBERS:
-            example += f': {_odd_value(annotation)}'
-            annotation['ignore'] = True
-        elif reason is CATEGORY:
-            example += f': category_id {_short(category)}'
-        findings.add(first, example)
+        first, *others = reasons
+        if first not in findings.first:
+            findings.first[first] = f'id {annotation["id"]}{_value(first, annotation)}'
+        findings.counts[first] = findings.counts.get(first, 0) + 1
+        findings.hidden.update(dict.fromkeys(others))
     return findings
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f'{text[:37]}...'
+def _faults(
+    annotation: dict[str, Any], image: dict[str, Any] | None, use: AnnotationUse, file: str
+) -> list[Reason]:
+    """Why an annotation is dropped, and what would be next; empty if it is used."""
+    if image is None:
+        return [IMAGE]
+    fault = _fault(annotation, image, file)
+    if fault is NUMBERS:
+        annotation['ignore'] = True
+        return [fault]
+    mask = _mask_fault(annotation, image, use.keeps_polygons) if use.masks else None
+    # Run lengths are dropped by mmdet itself.
+    if mask is not None and mask is not RUN_LENGTHS:
+        annotation['segmentation'] = None
+    return [reason for reason in (fault, mask) if reason is not None]
+
+
+def _value(reason: Reason, annotation: dict[str, Any]) -> str:
+    """What an annotation holds, where the reason does not say it."""
+    if reason is IMAGE:
+        return f': image_id {reprlib.repr(annotation["image_id"])}'
+    if reason is CATEGORY:
+        return f': category_id {reprlib.repr(annotation["category_id"])}'
+    return f': {_odd_value(annotation)}' if reason is NUMBERS else ''
 
 
 def _odd_value(annotation: dict[str, Any]) -> str:
@@ -159,8 +172,8 @@ def _odd_value(annotation: dict[str, Any]) -> str:
     for key in ('area', 'iscrowd', 'ignore'):
         value = annotation.get(key, 0)
         if not (isinstance(value, int | float) or (value is None and key != 'area')):
-            return f'{key} {_short(value)}'
-    return f'bbox {_short(annotation["bbox"])}'
+            return f'{key} {reprlib.repr(value)}'
+    return f'bbox {reprlib.repr(annotation["bbox"])}'
 
 
 def _fault(annotation: dict[str, Any], image: dict[str, Any], file: str) -> Reason | None:
@@ -184,9 +197,9 @@ def _fault(annotation: dict[str, Any], image: dict[str, Any], file: str) -> Reas
             y + height, image['height']
         ) > max(y, 0)
     except TypeError as error:
-        size = f'{_short(image["width"])} x {_short(image["height"])}'
+        size = f'{reprlib.repr(image["width"])} x {reprlib.repr(image["height"])}'
         raise InputError(
-            f'image id {_short(image["id"])} of the annotation file {file} has the size {size}: '
+            f'image id {reprlib.repr(image["id"])} of the annotation file {file} has the size {size}: '
             'write width and height as numbers of pixels.'
         ) from error
     if width < 1 or height < 1:
@@ -222,10 +235,35 @@ def _mask_fault(
 
 
 def _decodable(counts: list[Any] | str, pixels: int) -> bool:
-    if isinstance(counts, str):
-        return _COMPRESSED.fullmatch(counts) is not None
-    # pycocotools reads them as unsigned numbers and writes where they lead.
-    return set(map(type, counts)) == {int} and min(counts) >= 0 and sum(counts) <= pixels
+    """Whether runs fill a mask: pycocotools leaves memory as it was behind shorter ones."""
+    if isinstance(counts, list):
+        return set(map(type, counts)) == {int} and min(counts) >= 0 and sum(counts) == pixels
+    if _COMPRESSED.fullmatch(counts) is None:
+        return False
+    runs = _decompress(counts)
+    return runs is not None and runs.min() >= 0 and int(runs.sum()) == pixels
+
+
+def _decompress(counts: str) -> np.ndarray | None:
+    """Run lengths (n,) of COCO's compressed ones; None if they end within a number.
+
+    Each number is its digits of five bits, lowest first, with 32 added to all but the last one; bit
+    16 of the last one is the sign. From the fourth number on, the one before the last is taken off.
+    """
+    digits = np.frombuffer(counts.encode('ascii'), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(digits < 32)
+    if len(ends) == 0 or ends[-1] != len(digits) - 1:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MOST_DIGITS:
+        return None
+    places = np.arange(len(digits)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((digits & 31) << 5 * places, starts)
+    runs -= np.where(digits[ends] & 16, 1 << 5 * lengths, 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
 
 
 def _polygon_fault(polygons: list[Any], box: list[float], far: float) -> Reason | None:

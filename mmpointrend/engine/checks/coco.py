@@ -29,12 +29,20 @@ __all__ = ['CheckedAnnotations', 'checked_config']
 class CheckedAnnotations:
     """Mixin before a ``CocoDataset``: annotations are counted, labels follow names.
 
-    - Annotations that cannot be used are counted by reason. If none is left to train on, the
-      dataset is refused; otherwise one warning has the counts.
+    - Annotations that cannot be used are counted by reason, and a warning has the counts. If none
+      is left to train on, the dataset is refused; under ``CheckedRunner``, one that is a part of
+      others only if none of them has any.
     - An instance without a mask that can be used is ignored in training, as mmdet ignores one whose
       polygons are too short; mmdet itself fails on one without ``segmentation``.
     - Labels are places in ``metainfo['classes']``, in whatever order the file lists its categories.
+
+    A class that parses annotations in a way of its own keeps it; only its labels are seen to.
     """
+
+    # Why there is nothing to train on, if so.
+    refusal: str | None = None
+    _original: type | None = None
+    _counts = True
 
     def load_data_list(self: Any) -> list[dict[str, Any]]:
         """Load the annotation file.
@@ -70,10 +78,10 @@ class CheckedAnnotations:
             # The file's content is there while it is being parsed only, as `coco` or `lvis`.
             api = getattr(self, 'coco', None) or getattr(self, 'lvis', None)
             self._content = getattr(api, 'dataset', {})
-            if self._content:
+            if self._content and self._counts:
                 self._inspect(self._use)
         image = super().parse_data_info(raw_data_info)  # type: ignore[misc]
-        if self._use.masks:
+        if self._use.masks and self._counts:
             for instance in image['instances']:
                 if 'mask' not in instance:
                     # mmdet's loading takes no polygon for a reason to ignore the instance.
@@ -92,7 +100,8 @@ class CheckedAnnotations:
         kept = super().filter_data()  # type: ignore[misc]
         if self.data_list and not kept:
             raise InputError(
-                f'{type(self).__name__}: filter_cfg leaves none of {len(self.data_list)} images '
+                self.refusal
+                or f'{type(self).__name__}: filter_cfg leaves none of {len(self.data_list)} images '
                 f'of the annotation file {self.ann_file}: {self._reason_of_filter()}.'
             )
         return kept
@@ -106,22 +115,22 @@ class CheckedAnnotations:
         Returns:
             What ``pickle`` rebuilds the dataset from.
         """
-        original = getattr(type(self), '_original', None)
-        if original is None:
+        if self._original is None:
             return tuple(super().__reduce_ex__(protocol))
-        return _bare, (original,), self.__dict__
+        return _bare, (self._original,), self.__dict__
 
     def _inspect(self: Any, use: AnnotationUse) -> None:
         _check_ids(self._content, type(self).__name__, self.ann_file)
         findings = inspect_annotations(self._content, set(self.cat_ids), use, self.ann_file)
         if not use.boxes and not use.masks:
             return
-        # Files of test images may have no annotations, or ones that stand for nothing.
+        # Files of test images may have annotations that stand for nothing.
         refusal = None if self.test_mode else findings.refusal(self.ann_file)
-        if refusal:
-            raise InputError(f'{type(self).__name__}: {refusal}')
+        self.refusal = refusal and f'{type(self).__name__}: {refusal}'
+        if self.refusal and self._original is None:
+            raise InputError(self.refusal)
         warning = findings.warning(self.ann_file)
-        if warning:
+        if warning and not self.refusal:
             print_log(f'{type(self).__name__}: {warning}', 'current', logging.WARNING)
 
     def _reason_of_filter(self: Any) -> str:
@@ -142,6 +151,8 @@ class CheckedAnnotations:
         self: Any, images: list[dict[str, Any]], content: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Give labels the places of their names in the classes."""
+        if not all(_has_labels(image) for image in images):
+            return images
         classes = [spelled(name) for name in self.metainfo['classes']]
         names = {category['id']: spelled(category['name']) for category in content['categories']}
         found = [names[number] for number in self.cat_ids]
@@ -204,7 +215,7 @@ def _check_ids(content: dict[str, Any], kind: str, file: str) -> None:
         first: dict[Any, Any] = {}
         double = [
             entry['id']
-            for entry in content[part]
+            for entry in content.get(part, [])
             if first.setdefault(entry['id'], entry) is not entry
             # The same image listed again changes nothing.
             and (part != 'images' or _image_file(first[entry['id']]) != _image_file(entry))
@@ -216,6 +227,11 @@ def _check_ids(content: dict[str, Any], kind: str, file: str) -> None:
             )
 
 
+def _has_labels(image: Any) -> bool:
+    instances = image.get('instances') if isinstance(image, dict) else None
+    return instances is not None and all('bbox_label' in instance for instance in instances)
+
+
 def _image_file(image: dict[str, Any]) -> Any:
     # LVIS v1 names images by address, and mmdet adds a file name to some.
     return image.get('coco_url', image.get('file_name'))
@@ -223,7 +239,13 @@ def _image_file(image: dict[str, Any]) -> Any:
 
 @cache
 def _checked_class(kind: type) -> type:
-    members = dict(_original=kind, __module__=kind.__module__, __doc__=kind.__doc__)
+    parses = kind.parse_data_info  # type: ignore[attr-defined]
+    members = dict(
+        _original=kind,
+        _counts=parses is sys.modules['mmdet.datasets.coco'].CocoDataset.parse_data_info,
+        __module__=kind.__module__,
+        __doc__=kind.__doc__,
+    )
     return type(kind.__name__, (CheckedAnnotations, kind), members)
 
 
@@ -268,6 +290,6 @@ def _is_stock_coco(kind: Any) -> bool:
         and isinstance(kind, type)
         and issubclass(kind, module.CocoDataset)
         and not issubclass(kind, CheckedAnnotations)
-        # Those that parse otherwise have files of another format, such as panoptic ones.
-        and kind.parse_data_info is module.CocoDataset.parse_data_info  # type: ignore[attr-defined]
+        # Panoptic files have another format.
+        and kind.COCOAPI is module.CocoDataset.COCOAPI  # type: ignore[attr-defined]
     )

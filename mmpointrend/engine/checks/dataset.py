@@ -2,11 +2,13 @@
 """Datasets that cannot be read, or lack images, masks or classes."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from mmpointrend.engine.checks.coco import checked_config
@@ -229,7 +231,8 @@ def _complaint_about_json(path: Path) -> str | None:
 
 
 def check_dataset(dataset: Any) -> None:
-    """Refuse datasets whose labels do not mean the classes of ``metainfo``.
+    """Refuse datasets without anything to train on, or whose labels do not mean the classes of
+    ``metainfo``.
 
     mmdet numbers the categories that are there in the file's order, so that labels shift where a
     class is missing; datasets within one loader have to agree.
@@ -240,8 +243,14 @@ def check_dataset(dataset: Any) -> None:
     Raises:
         InputError: The message names the annotation file, or the classes that differ.
     """
+    parts = list(leaves(dataset))
+    refusals = [refusal for part in parts if (refusal := getattr(part, 'refusal', None))]
+    if refusals and len(refusals) == len(parts):
+        raise InputError(refusals[0])
+    for refusal in refusals:
+        print_log(refusal, 'current', logging.WARNING)
     agreed: tuple[str, ...] | None = None
-    for leaf in leaves(dataset):
+    for leaf in parts:
         metainfo = getattr(leaf, 'metainfo', None) or {}
         complaint = complaint_about_classes(metainfo)
         if complaint:

@@ -125,7 +125,7 @@ class Findings:
         total: Number of annotations.
         usable: Number of those that training sees.
         counts: Number by reason; every unused annotation has one reason.
-        first: Id of the first one by reason.
+        first: Id of the first one by reason, and what it holds.
         hidden: Further reasons of annotations that are already unused: what would be next.
     """
 
@@ -133,17 +133,7 @@ class Findings:
     usable: int = 0
     counts: dict[Reason, int] = field(default_factory=dict)
     first: dict[Reason, str] = field(default_factory=dict)
-    hidden: list[Reason] = field(default_factory=list)
-
-    def add(self, reason: Reason, example: str) -> None:
-        """Count an annotation that is not used.
-
-        Args:
-            reason: Why.
-            example: Its id and what it holds, kept if it is the first one.
-        """
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        self.first.setdefault(reason, example)
+    hidden: dict[Reason, None] = field(default_factory=dict)
 
     def refusal(self, file: str) -> str | None:
         """Say why nothing is left to train on.

@@ -16,6 +16,7 @@ from mmengine.registry import DATASETS
 from pycocotools import mask as mask_api
 from tiny_loaders import build, loader_config
 
+from mmpointrend.engine import CheckedRunner
 from mmpointrend.engine.checks import CheckedAnnotations, checked_config
 from mmpointrend.engine.checks.annotations import AnnotationUse, inspect_annotations
 from mmpointrend.errors import InputError
@@ -237,6 +238,50 @@ class TestWhatIsNoFault:
         assert len(loader.dataset) == 6
         assert not told
 
+    def test_files_of_test_images_have_no_annotations(self, data, tmp_path, told):
+        path = data / 'annotations.json'
+        content = json.loads(path.read_text())
+        del content['annotations']
+        path.write_text(json.dumps(content))
+        assert len(build('instance', data, tmp_path, test_mode=True).dataset) == 6
+        assert not told
+
+    def test_one_part_of_several_may_have_nothing(self, data, tmp_path, monkeypatch):
+        lines = []
+        monkeypatch.setattr(
+            'mmpointrend.engine.checks.dataset.print_log', lambda line, *args: lines.append(line)
+        )
+        content = (data / 'annotations.json').read_text()
+        spoil(data, dict(iscrowd=1))
+        (data / 'crowds.json').write_text((data / 'annotations.json').read_text())
+        (data / 'annotations.json').write_text(content)
+        config = loader_config('instance', data, tmp_path)
+        config.pop('batch_sampler')
+        crowds = dict(config.dataset, ann_file='crowds.json')
+        config.dataset = dict(type='ConcatDataset', datasets=[config.dataset, crowds])
+        assert len(CheckedRunner.build_dataloader(config, seed=0).dataset) == 12
+        assert 'none of 12 annotations can be used' in lines[0]
+        config.dataset.datasets[0] = crowds
+        with pytest.raises(InputError, match='none of 12 annotations can be used'):
+            CheckedRunner.build_dataloader(config, seed=0)
+
+    def test_a_dataset_that_parses_in_its_own_way(self, data, tmp_path, told):
+        """Boxes of another form are its own affair; labels follow names there too."""
+        spoil(data, dict(bbox=[1, 2, 3, 4, 5]))
+
+        class Rotated(CocoDataset):
+            def parse_data_info(self, raw):
+                for annotation in raw['raw_ann_info']:
+                    annotation['bbox'] = annotation['bbox'][:4]
+                return super().parse_data_info(raw)
+
+        metainfo = dict(classes=('box', 'disc'))
+        loader = build('instance', data, tmp_path, type=Rotated, metainfo=metainfo)
+        instances = loader.dataset.get_data_info(0)['instances']
+        assert [instance['bbox_label'] for instance in instances] == [1, 0]
+        (line,) = told
+        assert 'another order' in line
+
     def test_validation_warns_and_goes_on(self, data, tmp_path, told):
         spoil(data, dict(iscrowd=1))
         build('instance', data, tmp_path, test_mode=True)
@@ -387,16 +432,43 @@ def test_whatever_a_file_holds_is_counted(box, area, mask, crowd):
     assert (findings.refusal('f') is None) == bool(findings.usable)
 
 
+def uses(mask):
+    """Whether a mask of 40 x 50 pixels is called usable."""
+    annotation = dict(
+        id=1, image_id=1, category_id=1, bbox=[1, 1, 20, 20], area=9, segmentation=mask
+    )
+    content = dict(_CONTENT, annotations=[annotation])
+    return inspect_annotations(content, {1}, EVERYTHING, 'f').usable == 1
+
+
+@given(
+    st.integers(1, 2).flatmap(lambda n: st.lists(st.integers(0, 40 * 50), min_size=n, max_size=9))
+)
+def test_run_lengths_that_fill_their_mask(marks):
+    """Those of pycocotools are taken, compressed or not; cut ones are not."""
+    runs = np.diff([0, *sorted(marks), 40 * 50]).tolist()
+    code = mask_api.frPyObjects(dict(size=[40, 50], counts=runs), 40, 50)
+    counts = code['counts'].decode()
+    assert uses(dict(size=[40, 50], counts=runs))
+    assert uses(dict(size=[40, 50], counts=counts))
+    assert not uses(dict(size=[40, 50], counts=[*runs, 1]))
+    if runs[-1]:
+        assert not uses(dict(size=[40, 50], counts=runs[:-1]))
+        assert not uses(dict(size=[40, 50], counts=counts[:-1]))
+
+
+@given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
+def test_run_lengths_called_usable_can_be_decoded(counts):
+    if uses(dict(size=[40, 50], counts=counts)):
+        assert set(np.unique(mask_api.decode(dict(size=[40, 50], counts=counts)))) <= {0, 1}
+
+
 @given(
     st.lists(st.lists(st.floats(-80, 80) | st.integers(-80, 80), max_size=9), max_size=3),
 )
 def test_polygons_called_usable_can_be_drawn(polygons):
-    annotation = dict(
-        id=1, image_id=1, category_id=1, bbox=[1, 1, 20, 20], area=9, segmentation=polygons
-    )
-    findings = inspect_annotations(dict(_CONTENT, annotations=[annotation]), {1}, EVERYTHING, 'f')
     drawable = [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
-    assert findings.usable == (bool(drawable) and max(map(max, drawable)) > 1)
+    assert uses(polygons) == (bool(drawable) and max(map(max, drawable)) > 1)
     if drawable:
         assert mask_api.decode(mask_api.frPyObjects(drawable, 40, 50)).shape[:2] == (40, 50)
 
