@@ -38,7 +38,7 @@ from mmpointrend.engine.checks.reasons import (
 )
 from mmpointrend.errors import InputError
 
-__all__ = ['AnnotationUse', 'inspect_annotations']
+__all__ = ['AnnotationUse', 'inspect_annotations', 'pipeline_steps']
 
 # Polygons further out than this many image sides are refused: they cost memory by their extent.
 _FAR = 10
@@ -73,7 +73,7 @@ class AnnotationUse:
         Returns:
             What the loading steps take, together.
         """
-        steps = [step for step in _steps(pipeline) if hasattr(step, 'with_mask')]
+        steps = [step for step in pipeline_steps(pipeline) if hasattr(step, 'with_mask')]
         masks = [step for step in steps if step.with_mask]
         return cls(
             any(getattr(step, 'with_bbox', True) for step in steps),
@@ -82,18 +82,20 @@ class AnnotationUse:
         )
 
 
-def _steps(step: Any) -> list[Any]:
-    inner = getattr(step, 'transforms', None)
+def pipeline_steps(step: Any) -> list[Any]:
+    """List the steps of a pipeline, and those inside of them.
+
+    Args:
+        step: A composed pipeline, or a step that may hold further ones.
+
+    Returns:
+        The innermost steps.
+    """
+    # RandomChoice holds lists of steps.
+    inner = step if isinstance(step, list | tuple) else getattr(step, 'transforms', None)
     if not isinstance(inner, list | tuple):
         return [step]
-    # RandomChoice holds lists of steps.
-    return [leaf for part in inner for leaf in _steps_of_part(part)]
-
-
-def _steps_of_part(part: Any) -> list[Any]:
-    if isinstance(part, list | tuple):
-        return [leaf for step in part for leaf in _steps(step)]
-    return _steps(part)
+    return [leaf for part in inner for leaf in pipeline_steps(part)]
 
 
 def inspect_annotations(

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
+from mmpointrend.engine.checks.dataset import leaves
 from mmpointrend.engine.checks.names import (
     first_difference,
     only_order_differs,
@@ -71,11 +72,14 @@ def check_same_classes(dataset: Any, other: Any, loader: str, other_loader: str)
         other_loader: Name of the other one's.
 
     Raises:
-        ConfigError: They have the same names in different orders. As many other names are warned
-            of.
+        ConfigError: They have the same names in different orders. As many other names, and labels
+            that are shifted in one of them, are warned of.
     """
     names, others = _classes_of(dataset), _classes_of(other)
-    if names is None or others is None or len(names) != len(others) or names == others:
+    if names is None or others is None or len(names) != len(others):
+        return
+    if names == others:
+        _warn_of_zero_label(dataset, other, loader, other_loader)
         return
     both = f'{other_loader} has the classes {some_names(others)} and {loader} {some_names(names)}'
     if only_order_differs(others, names):
@@ -88,6 +92,21 @@ def check_same_classes(dataset: Any, other: Any, loader: str, other_loader: str)
     print_log(
         f'{both}: a label means the one there and the other here '
         f'({first_difference(others, names)}).',
+        'current',
+        logging.WARNING,
+    )
+
+
+def _warn_of_zero_label(dataset: Any, other: Any, loader: str, other_loader: str) -> None:
+    """Warn of label maps of one folder whose labels are shifted in one loader only."""
+    one, two = next(leaves(dataset)), next(leaves(other))
+    flags = [getattr(leaf, 'reduce_zero_label', None) for leaf in (one, two)]
+    if None in flags or flags[0] == flags[1] or one.data_root != two.data_root:
+        return
+    print_log(
+        f'reduce_zero_label is {flags[0]} in the dataset of {loader} and {flags[1]} in that of '
+        f'{other_loader}, so that their labels differ by one; set both to the same unless their '
+        'label maps are written differently.',
         'current',
         logging.WARNING,
     )

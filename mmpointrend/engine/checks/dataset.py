@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from mmpointrend.engine.checks.annotations import pipeline_steps
 from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
     complaint_about_classes,
@@ -241,7 +242,7 @@ def check_dataset(dataset: Any) -> None:
         dataset: A built dataset.
 
     Raises:
-        InputError: The message names the annotation file, or the classes that differ.
+        InputError: The message names the annotation file, or what differs.
     """
     parts = list(leaves(dataset))
     refusals = [refusal for part in parts if (refusal := getattr(part, 'refusal', None))]
@@ -252,7 +253,7 @@ def check_dataset(dataset: Any) -> None:
     agreed: tuple[str, ...] | None = None
     for leaf in parts:
         metainfo = getattr(leaf, 'metainfo', None) or {}
-        complaint = complaint_about_classes(metainfo)
+        complaint = complaint_about_classes(metainfo) or _complaint_about_zero_label(leaf)
         if complaint:
             raise InputError(f'{type(leaf).__name__}: {complaint}')
         classes = metainfo.get('classes')
@@ -273,3 +274,17 @@ def check_dataset(dataset: Any) -> None:
                 f'{first_difference(agreed, classes)}; give each the same '
                 'metainfo=dict(classes=...).'
             )
+
+
+def _complaint_about_zero_label(dataset: Any) -> str | None:
+    """Whether mmseg's loading would stop at the first image, since dataset and step disagree."""
+    whole = getattr(dataset, 'reduce_zero_label', None)
+    for step in pipeline_steps(getattr(dataset, 'pipeline', None)):
+        own = getattr(step, 'reduce_zero_label', None)
+        if None not in (whole, own) and own != whole:
+            return (
+                f'reduce_zero_label is {whole} in the dataset, but {own} in the '
+                f'{type(step).__name__} of its pipeline: leave it out there, and set the '
+                "dataset's to whether label 0 is void."
+            )
+    return None

@@ -214,6 +214,26 @@ class TestTwoDatasets:
         check_same_classes(dataset_of('a', 'b'), object(), 'val', 'train')
         assert not told
 
+    def test_labels_that_are_shifted_in_one(self, told):
+        kinds = [
+            SimpleNamespace(metainfo=dict(classes=('a',)), data_root=root, reduce_zero_label=zero)
+            for root, zero in (('x', True), ('x', False), ('y', False))
+        ]
+        check_same_classes(kinds[0], kinds[2], 'val', 'train')
+        check_same_classes(kinds[1], kinds[1], 'val', 'train')
+        assert not told
+        check_same_classes(kinds[0], kinds[1], 'val', 'train')
+        assert 'reduce_zero_label is True in the dataset of val and False in that of tr' in told[0]
+
+    def test_shift_that_dataset_and_pipeline_do_not_share(self, data, tmp_path):
+        pipeline = loader_config('semantic', data, tmp_path).dataset.pipeline
+        pipeline[1].reduce_zero_label = True
+        with pytest.raises(
+            InputError, match=r'reduce_zero_label is False in the dataset, but True in the LoadAnn'
+        ):
+            build('semantic', data, tmp_path, pipeline=pipeline)
+        build('semantic', data, tmp_path, pipeline=pipeline, reduce_zero_label=True)
+
     def test_in_one_loader(self, data, tmp_path):
         config = loader_config('instance', data, tmp_path)
         other = dict(config.dataset, metainfo=dict(classes=('box', 'disc')))
