@@ -23,7 +23,6 @@ from mmpointrend.engine.checks import (
     check_checkpoint_classes,
     check_class_counts,
     check_dataset,
-    check_metric_classes,
     check_same_classes,
     checked_config,
     name_files_on_loading,
@@ -200,8 +199,6 @@ class CheckedRunner(Runner):
         if isinstance(self._train_loop, BaseLoop):
             train_dataset = self._train_loop.dataloader.dataset
             check_same_classes(dataset, train_dataset, name, 'train_dataloader')
-        evaluator = getattr(loop, 'evaluator', None)
-        check_metric_classes(getattr(evaluator, 'metrics', []), name)
         return loop
 
     def load_or_resume(self) -> None:

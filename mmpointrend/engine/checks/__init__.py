@@ -3,13 +3,12 @@
 
 ``dataset``: annotation files and folders, when a dataset is built. ``coco`` and ``annotations``:
 what of a COCO file is used, and under which labels. ``files``: images and label maps, when they are
-read. ``classes``: the classes of model, data, checkpoint and metrics against one another.
+read. ``classes``: the classes of model, data and checkpoint against one another.
 """
 
 from mmpointrend.engine.checks.classes import (
     check_checkpoint_classes,
     check_class_counts,
-    check_metric_classes,
     check_same_classes,
 )
 from mmpointrend.engine.checks.coco import CheckedAnnotations, checked_config
@@ -28,7 +27,6 @@ __all__ = [
     'check_checkpoint_classes',
     'check_class_counts',
     'check_dataset',
-    'check_metric_classes',
     'check_same_classes',
     'checked_config',
     'leaves',

@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Classes of the model, of the data, of checkpoints and of metrics against one another."""
+"""Classes of the model, of the data and of checkpoints against one another."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,6 @@ from mmpointrend.errors import CheckpointError, ConfigError
 __all__ = [
     'check_checkpoint_classes',
     'check_class_counts',
-    'check_metric_classes',
     'check_same_classes',
 ]
 
@@ -147,37 +146,6 @@ def check_checkpoint_classes(
     elif trains_anew or _same_up_to_case(trained, names):
         return
     print_log(f'{both} ({difference}).'.replace('the', 'The', 1), 'current', logging.WARNING)
-
-
-def check_metric_classes(metrics: Sequence[Any], loader: str) -> None:
-    """Refuse metrics that number categories in the order of a file with another order.
-
-    Args:
-        metrics: Metrics of an evaluator that know the classes of the dataset.
-        loader: Name of the dataset's loader, for the message.
-
-    Raises:
-        ConfigError: mmdet's COCO or LVIS metric would compare labels of other classes.
-    """
-    for metric in metrics:
-        names = _names((getattr(metric, 'dataset_meta', None) or {}).get('classes'))
-        api = getattr(metric, '_coco_api', None) or getattr(metric, '_lvis_api', None)
-        # Our own metrics go by names.
-        if names is None or api is None or type(metric).__module__.startswith('mmpointrend.'):
-            continue
-        if hasattr(metric, '_lvis_api') and metric._lvis_api is api:
-            numbers = api.get_cat_ids()
-        else:
-            numbers = api.get_cat_ids(cat_names=names)
-        listed = tuple(spelled(api.cats[number]['name']) for number in numbers)
-        if only_order_differs(listed, names):
-            raise ConfigError(
-                f'{type(metric).__name__} numbers categories in the order of its annotation file, '
-                f'{some_names(listed)}, but labels of {loader} follow metainfo.classes, '
-                f'{some_names(names)} ({first_difference(listed, names)}): take '
-                "type='mmpointrend.CocoBoundaryMetric', which goes by names, or order the "
-                'categories of the file alike.'
-            )
 
 
 def _names(classes: Any) -> tuple[str, ...] | None:

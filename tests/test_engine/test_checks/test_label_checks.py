@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Labels follow the names of classes, or the dataset, checkpoint or metric is refused."""
+"""Labels follow the names of classes, or the dataset or checkpoint is refused."""
 
 import json
 import logging
@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from tiny_loaders import build, loader_config
@@ -17,7 +16,6 @@ from mmpointrend.engine import CheckedRunner
 from mmpointrend.engine.checks import (
     check_checkpoint_classes,
     check_class_counts,
-    check_metric_classes,
     check_same_classes,
 )
 from mmpointrend.engine.checks.names import complaint_about_classes, only_order_differs
@@ -321,27 +319,6 @@ class TestCheckpoint:
         assert not told
 
 
-class TestMetric:
-    def metric(self, data, *classes):
-        """mmdet's metric, which knows the classes of a dataset."""
-        metric = CocoMetric(ann_file=str(data / 'annotations.json'))
-        metric.dataset_meta = dict(classes=classes)
-        return metric
-
-    def test_that_goes_by_the_order_of_the_file(self, data):
-        with pytest.raises(
-            ConfigError,
-            match=r'CocoMetric numbers categories in the order of its annotation file, '
-            r'\(disc, box\), but labels of val follow metainfo\.classes, \(box, disc\).*: take '
-            r"type='mmpointrend\.CocoBoundaryMetric', which goes by names",
-        ):
-            check_metric_classes([self.metric(data, 'box', 'disc')], 'val')
-
-    def test_these_pass(self, data):
-        good = [self.metric(data, 'disc', 'box'), self.metric(data, 'box'), object()]
-        check_metric_classes([*good, CocoMetric(ann_file=None)], 'val')
-
-
 class TestRun:
     """The checks are where the runner asks for them."""
 
@@ -357,9 +334,7 @@ class TestRun:
         with pytest.raises(ConfigError, match=r'train_dataloader has the classes \(disc, box\)'):
             runner.build_val_loop(runner._val_loop)
 
-    def test_metric_and_checkpoint(self, runner, tmp_path):
-        with pytest.raises(ConfigError, match='CocoMetric numbers categories in the order of'):
-            runner.build_val_loop(runner._val_loop)
+    def test_checkpoint_in_another_order(self, runner, tmp_path):
         runner._test_loop = runner.build_test_loop(runner._test_loop)
         path = str(tmp_path / 'a.pth')
         meta = dict(dataset_meta=dict(classes=('box', 'disc')))
