@@ -152,6 +152,7 @@ def _faults(
     fault = _fault(annotation, image, file)
     if fault is NUMBERS:
         annotation['ignore'] = True
+    if fault is NUMBERS or fault is IGNORED:
         return [fault]
     mask = _mask_fault(annotation, image, use.keeps_polygons) if use.masks else None
     # Run lengths are dropped by mmdet itself.

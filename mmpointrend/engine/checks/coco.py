@@ -151,7 +151,7 @@ class CheckedAnnotations:
         self: Any, images: list[dict[str, Any]], content: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Give labels the places of their names in the classes."""
-        if not all(_has_labels(image) for image in images):
+        if not self.metainfo.get('classes') or not all(map(_has_labels, images)):
             return images
         classes = [spelled(name) for name in self.metainfo['classes']]
         names = {category['id']: spelled(category['name']) for category in content['categories']}

@@ -3,6 +3,7 @@
 
 import json
 import logging
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,9 +226,12 @@ def _complaint_about_json(path: Path) -> str | None:
                 return f'{where} lacks {", ".join(lacking)}.'
             for key in (key for key in keys if key.endswith('id')):
                 if not isinstance(entry[key], int | float | str):
-                    return f'{where} has the {key} {entry[key]!r}: write a whole number.'
-            if not isinstance(entry.get('file_name', ''), str):
-                return f'{where} has the file_name {entry["file_name"]!r}: write text.'
+                    return (
+                        f'{where} has the {key} {reprlib.repr(entry[key])}: write a whole number.'
+                    )
+            for key, kinds in (('file_name', str), ('name', str | int | float)):
+                if not isinstance(entry.get(key, ''), kinds):
+                    return f'{where} has the {key} {reprlib.repr(entry[key])}: write text.'
     return None
 
 

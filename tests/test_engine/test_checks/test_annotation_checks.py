@@ -327,6 +327,24 @@ class TestWhatIsNoFault:
             map(expected.get_data_info, range(len(expected)))
         )
 
+    def test_lvis_itself(self, shared_dir, told):
+        """Its own files misspell a name; mmdet's classes do not."""
+        path = shared_dir / 'fixtures' / 'lvis' / 'lvis_val_100.json'
+        if not path.is_file():
+            pytest.skip(f'{path} is missing')
+        config = dict(
+            type='mmdet.LVISV05Dataset',
+            ann_file=str(path),
+            data_prefix=dict(img=''),
+            pipeline=[dict(type='mmdet.LoadAnnotations', with_mask=True)],
+        )
+        dataset = DATASETS.build(checked_config(config))
+        instances = [i for k in range(100) for i in dataset.get_data_info(k)['instances']]
+        assert len(dataset) == 100
+        assert isinstance(dataset, CheckedAnnotations)
+        assert len(instances) == 977
+        assert not told
+
 
 class TestIds:
     def change(self, data, change):
@@ -361,6 +379,17 @@ class TestIds:
     def test_entries_that_are_none(self, entry, data, tmp_path):
         self.change(data, lambda content: content['annotations'].append(entry))
         with pytest.raises(InputError, match=r'entry 12 of annotations in .* instead of an object'):
+            build('instance', data, tmp_path)
+
+    def test_name_that_is_a_list(self, data, tmp_path):
+        self.change(data, lambda content: content['categories'][0].update(name=['disc']))
+        with pytest.raises(InputError, match=r"has 1 of the 2 classes .* lacks \('disc'\)"):
+            build('instance', data, tmp_path)
+
+    def test_ignored_in_an_image_of_a_size_in_text(self, data, tmp_path):
+        spoil(data, dict(ignore=1))
+        self.change(data, lambda content: content['images'][2].update(height='64'))
+        with pytest.raises(InputError, match='none of 12 annotations can be used: .* marked ignor'):
             build('instance', data, tmp_path)
 
     def test_size_of_an_image_in_text(self, data, tmp_path):
