@@ -389,7 +389,7 @@ class TestIds:
     def test_ignored_in_an_image_of_a_size_in_text(self, data, tmp_path):
         spoil(data, dict(ignore=1))
         self.change(data, lambda content: content['images'][2].update(height='64'))
-        with pytest.raises(InputError, match='none of 12 annotations can be used: .* marked ignor'):
+        with pytest.raises(InputError, match=r'none of 12 annotations can be used: .* marked ignor'):
             build('instance', data, tmp_path)
 
     def test_size_of_an_image_in_text(self, data, tmp_path):
