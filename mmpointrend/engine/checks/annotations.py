@@ -23,6 +23,7 @@ from mmpointrend.engine.checks.reasons import (
     FLAT,
     IGNORED,
     IMAGE,
+    LONG,
     NO_MASK,
     NUMBERS,
     OUTSIDE,
@@ -40,8 +41,10 @@ from mmpointrend.errors import InputError
 
 __all__ = ['AnnotationUse', 'inspect_annotations', 'pipeline_steps']
 
-# Polygons further out than this many image sides are refused: they cost memory by their extent.
+# Polygons further out than this many image sides are of something else.
 _FAR = 10
+# pycocotools takes 80 bytes for each pixel of an outline.
+_LONGEST = 2_000_000
 # A tuple, which isinstance looks through faster than a union.
 _NUMBER = (int, float)
 _COMPRESSED = re.compile(r'[0-o]+')
@@ -289,7 +292,15 @@ def _polygon_fault(polygons: list[Any], box: list[float], far: float) -> Reason 
             return POLYGON_NUMBERS
         if high > far or low < -far:
             return FAR
+        if len(polygon) * (high - low) > _LONGEST and _length(polygon) > _LONGEST:
+            return LONG
         highest, usable = max(highest, high), True
     if not usable:
         return POLYGON
     return UNIT_POLYGON if highest <= 1 and max(box[2:]) > 2 else None
+
+
+def _length(polygon: list[float]) -> float:
+    """Length of a closed outline, of each side the longer of its two extents."""
+    points = np.array(polygon, float).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, 0)).max(1).sum())

@@ -93,6 +93,11 @@ FAR = Reason(
     'lie far outside of their image',
     'write their coordinates in pixels of the image',
 )
+LONG = Reason(
+    'the polygons',
+    'are longer than two million pixels',
+    'simplify them or write run lengths',
+)
 UNIT_POLYGON = Reason(
     'the polygons',
     'are in [0, 1] while their boxes are not',

@@ -114,6 +114,11 @@ FAULTS = {
         r'the polygons{} lie far outside of their image \({}\)',
         r'write their coordinates in pixels of the image\.',
     ),
+    'long polygon': (
+        dict(segmentation=[[1, 1, 600, 600] * 2000]),
+        r'the polygons{} are longer than two million pixels \({}\)',
+        r'simplify them or write run lengths\.',
+    ),
     'unit polygon': (
         dict(segmentation=[[0.1, 0.2, 0.5, 0.2, 0.5, 0.6]]),
         r'the polygons{} are in \[0, 1\] while their boxes are not \({}\)',
@@ -389,7 +394,9 @@ class TestIds:
     def test_ignored_in_an_image_of_a_size_in_text(self, data, tmp_path):
         spoil(data, dict(ignore=1))
         self.change(data, lambda content: content['images'][2].update(height='64'))
-        with pytest.raises(InputError, match=r'none of 12 annotations can be used: .* marked ignor'):
+        with pytest.raises(
+            InputError, match=r'none of 12 annotations can be used: .* marked ignor'
+        ):
             build('instance', data, tmp_path)
 
     def test_size_of_an_image_in_text(self, data, tmp_path):
