@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image
 from stages import HEADS, Options, stage_config
 from torch import nn
 
 from mmpointrend.datasets.shapes.writer import PALETTE
+from mmpointrend.engine.checks import build_dataset
 from mmpointrend.evaluation import predict_on_gt_boxes
 from mmpointrend.visualization import compare_panels, draw_subdivision, record_subdivision
 
@@ -43,7 +44,7 @@ def draw_all(options: Options) -> list[Path]:
         init_default_scope(configs[0].default_scope)
         folders = [options.out / stage.name for stage in stages]
         models = [_load(cfg, folder) for cfg, folder in zip(configs, folders, strict=True)]
-        dataset = DATASETS.build(configs[0].test_dataloader.dataset)
+        dataset = build_dataset(configs[0].test_dataloader.dataset)
         for rank, index in enumerate(_fullest(options)[:COUNT], start=1):
             for kind, picture in zip(('', '_steps'), draw(models, dataset, index), strict=True):
                 written.append(options.out / f'{task}_{rank}{kind}.png')

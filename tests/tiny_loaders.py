@@ -1,7 +1,10 @@
 # Copyright (c) The mmpointrend authors.
 """Training loaders of tiny runs, to be altered."""
 
+import copy
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -10,12 +13,20 @@ from tiny_runs import write_config
 from mmpointrend.engine import CheckedRunner
 
 
+@cache
+def _parsed(task: str) -> Config:
+    """Reading a config takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        return Config.fromfile(write_config(task, Path(folder), Path(), length=2, workers=0))
+
+
 def loader_config(task: str, data: Path, tmp_path: Path, **change: object) -> dict:
     """Config of the training loader of a tiny run."""
-    cfg = Config.fromfile(write_config(task, tmp_path, data, length=2, workers=0))
+    cfg = _parsed(task)
     init_default_scope(cfg.default_scope)
-    cfg.train_dataloader.dataset.update(change)
-    return cfg.train_dataloader
+    loader = copy.deepcopy(cfg.train_dataloader)
+    loader.dataset.update({'data_root': str(data), **change})
+    return loader
 
 
 def build(task: str, data: Path, tmp_path: Path, **change: object):

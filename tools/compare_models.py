@@ -20,28 +20,34 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 import mmpointrend  # noqa: F401  (checkpoints of mmengine load, and mmpointrend:: in configs)
+from mmpointrend.engine.checks import build_dataset, check_checkpoint_classes
 from mmpointrend.engine.launch import run_cli, task_of
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import predict_on_gt_boxes
 from mmpointrend.visualization import compare_panels
 
 
-def load_model(cfg: Config, checkpoint: str) -> BaseModel:
+def load_model(cfg: Config, checkpoint: str, dataset: Any = None) -> BaseModel:
     """Build a model for testing.
 
     Args:
         cfg: Its config.
         checkpoint: Its weights, all of them.
+        dataset: The dataset that it is to see; None compares no classes.
 
     Returns:
         The model in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: It was trained on the classes of the dataset in another order.
     """
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    loaded = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    check_checkpoint_classes(loaded, dataset, checkpoint, 'test_dataloader', trains_anew=False)
     return model.eval()
 
 
@@ -90,7 +96,8 @@ def main() -> None:
     """Draw the chosen images.
 
     Raises:
-        ConfigError: The configs are of two tasks, or a position is outside of the test set.
+        PointRendError: The configs are of two tasks, a position is outside of the test set, or the
+            test set or a checkpoint cannot be used.
     """
     args = parse_args()
     configs = [Config.fromfile(path) for path in (args.config_a, args.config_b)]
@@ -98,9 +105,9 @@ def main() -> None:
     if task != other:
         raise ConfigError(f'{args.config_a} is {task}, {args.config_b} {other}: give one task')
     init_default_scope(configs[0].default_scope)
+    dataset = build_dataset(configs[0].test_dataloader.dataset)
     checkpoints = (args.checkpoint_a, args.checkpoint_b)
-    models = [load_model(*pair) for pair in zip(configs, checkpoints, strict=True)]
-    dataset = DATASETS.build(configs[0].test_dataloader.dataset)
+    models = [load_model(*pair, dataset) for pair in zip(configs, checkpoints, strict=True)]
     images = args.images or np.linspace(0, len(dataset) - 1, args.count, dtype=int).tolist()
     if not all(0 <= index < len(dataset) for index in images):
         raise ConfigError(f'--images takes 0 to {len(dataset) - 1}, but got {images}')

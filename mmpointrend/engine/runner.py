@@ -21,8 +21,11 @@ from torch.utils.data import DataLoader
 from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.checks import (
     LabelRange,
+    check_checkpoint_classes,
     check_class_counts,
     check_dataset,
+    check_same_classes,
+    checked_config,
     name_files_on_loading,
     naming_the_dataset,
     watch_labels,
@@ -56,6 +59,9 @@ class CheckedRunner(Runner):
 
     - A dataset that cannot be read, holds no image, or has another class count than the heads:
       refused when it is built. A missing or damaged image or label map is named when it is read.
+    - COCO datasets are built with :class:`~mmpointrend.engine.checks.CheckedAnnotations`:
+      annotations that are not used are counted, and labels follow ``metainfo['classes']``. The
+      same classes in another order, in another loader or in the checkpoint, are refused.
     - A checkpoint that is damaged or of another model is refused. Partly matching ones are refused
       for test and resume and reported for ``load_from``.
     - ``resume`` without a path passes over damaged checkpoints to the newest whole one. What a
@@ -145,12 +151,14 @@ class CheckedRunner(Runner):
             The data loader.
 
         Raises:
-            InputError: The dataset cannot be read or is empty.
+            InputError: The dataset cannot be read, is empty, holds no annotation that can be used,
+                or its classes are not those of its annotation file.
         """
         if isinstance(dataloader, DataLoader):
             return dataloader
         dataset = dataloader['dataset']
         with naming_the_dataset(dataset if isinstance(dataset, dict) else {}):
+            dataloader = {**dataloader, 'dataset': checked_config(dataset)}
             loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)
         name_files_on_loading(loader.dataset)
@@ -166,7 +174,7 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or the order of the classes.
         """
         if not isinstance(loop, BaseLoop):
             self._watch_labels()
@@ -224,7 +232,7 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or the order of the classes.
         """
         return self._checked('val_dataloader', super().build_val_loop(loop), evaluates=True)
 
@@ -238,12 +246,16 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or the order of the classes.
         """
         return self._checked('test_dataloader', super().build_test_loop(loop), evaluates=True)
 
     def _checked(self, name: str, loop: BaseLoop, evaluates: bool = False) -> BaseLoop:
-        check_class_counts(self.model, loop.dataloader.dataset, name)
+        dataset = loop.dataloader.dataset
+        check_class_counts(self.model, dataset, name)
+        if isinstance(self._train_loop, BaseLoop):
+            train_dataset = self._train_loop.dataloader.dataset
+            check_same_classes(dataset, train_dataset, name, 'train_dataloader')
         if evaluates:
             self._watch_labels_of(loop, name)
         return loop
@@ -362,13 +374,25 @@ class CheckedRunner(Runner):
             The checkpoint.
 
         Raises:
-            CheckpointError: It is damaged, or fills too little of the model.
+            CheckpointError: It is damaged, fills too little of the model, or was trained on the
+                same classes in another order.
         """
         with watch_loading(self.model) as report:
             checkpoint = super().load_checkpoint(
                 filename, map_location, strict, revise_keys or [(r'^module\.', '')]
             )
         self._judge(filename, report)
+        for name in ('train', 'test', 'val'):
+            loop = getattr(self, f'_{name}_loop')
+            if isinstance(loop, BaseLoop):
+                check_checkpoint_classes(
+                    checkpoint,
+                    loop.dataloader.dataset,
+                    filename,
+                    f'{name}_dataloader',
+                    trains_anew=name == 'train' and not self._resume,
+                )
+                break
         spoilt = first_not_finite(checkpoint.get('state_dict', checkpoint))
         if spoilt is not None:
             self._complain_of(filename, spoilt)

@@ -12,6 +12,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from pycocotools.coco import COCO
 from tiny_runs import write_config
 
+from mmpointrend.errors import CheckpointError
+
 
 @pytest.fixture(params=['semantic', 'instance'])
 def models(request, repo, tiny_data, tmp_path):
@@ -71,3 +73,12 @@ def test_a_position_outside_of_the_test_set_is_refused(models, tmp_path, monkeyp
     _, tool, path, (first, second) = models
     with pytest.raises(ValueError, match='--images takes 0 to 5, but got'):
         run(tool, monkeypatch, path, first, path, second, tmp_path / 'out', '--images', 6)
+
+
+def test_a_checkpoint_of_the_classes_in_another_order_is_refused(models, tmp_path, monkeypatch):
+    task, tool, path, (first, second) = models
+    trained = ('box', 'disc') if task == 'instance' else ('box', 'disc', 'background')
+    content = torch.load(second)
+    torch.save({**content, 'meta': dict(dataset_meta=dict(classes=trained))}, second)
+    with pytest.raises(CheckpointError, match=r'b\.pth was trained on the classes \(box, disc'):
+        run(tool, monkeypatch, path, first, path, second, tmp_path / 'out')

@@ -2,15 +2,28 @@
 """Datasets that cannot be read, or lack images, masks or classes."""
 
 import json
+import logging
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmpointrend.engine.checks.names import some_names
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from mmpointrend.engine.checks.annotations import pipeline_steps
+from mmpointrend.engine.checks.coco import checked_config
+from mmpointrend.engine.checks.names import (
+    complaint_about_classes,
+    first_difference,
+    near_names,
+    only_order_differs,
+    some_names,
+)
 from mmpointrend.errors import InputError, PointRendError
 
-__all__ = ['check_dataset', 'leaves', 'naming_the_dataset']
+__all__ = ['build_dataset', 'check_dataset', 'leaves', 'naming_the_dataset']
 
 # What mmdet's CocoDataset reads of each entry.
 _COCO_KEYS = {
@@ -60,13 +73,36 @@ def naming_the_dataset(config: dict[str, Any]) -> Iterator[None]:
         raise
     except Exception as error:
         for leaf in leaves(config):
-            complaint = _complaint_about_dataset(leaf)
+            complaint = (
+                _complaint_about_keys(leaf, error)
+                or _complaint_about_dataset(leaf)
+                or _complaint_about_subset(leaf, error)
+            )
             if complaint:
                 raise InputError(f'{leaf.get("type")}: {complaint}') from error
+        _refuse_mixed_classes(config, error)
         # What mmengine says of an empty dataset when it packs the list of its images.
         if 'need at least one array' in str(error):
             raise InputError(_no_image(config)) from error
         raise
+
+
+def build_dataset(config: dict[str, Any]) -> Any:
+    """Build a dataset as ``CheckedRunner`` does.
+
+    Args:
+        config: The dataset's config.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        InputError: It cannot be read or used.
+    """
+    with naming_the_dataset(config):
+        dataset = DATASETS.build(checked_config(config))
+    check_dataset(dataset)
+    return dataset
 
 
 def _no_image(config: dict[str, Any]) -> str:
@@ -82,6 +118,63 @@ def _no_image(config: dict[str, Any]) -> str:
         f'no image to use was found in {"; ".join(places)}: check data_root, the suffix, and that '
         'the annotations are of the classes of metainfo.'
     )
+
+
+def _complaint_about_keys(config: dict[str, Any], error: Exception) -> str | None:
+    """What is wrong with how a dataset's config gives its classes or its folder of images."""
+    for key in ('classes', 'CLASSES'):
+        if key in config and isinstance(error, TypeError):
+            return f'{key} is not read here: write metainfo=dict(classes={config[key]!r}).'
+    if isinstance(error, KeyError) and error.args == ('img',):
+        return 'data_prefix has no folder of images: set data_prefix=dict(img=...).'
+    metainfo = config.get('metainfo')
+    if not isinstance(metainfo, dict):
+        return None
+    classes = metainfo.get('classes')
+    # mmengine reads names from a file, one a line.
+    if isinstance(classes, str) and Path(classes).is_file():
+        return None
+    return complaint_about_classes(metainfo)
+
+
+def _complaint_about_subset(config: dict[str, Any], error: Exception) -> str | None:
+    """Which names mmseg does not find among a dataset's own."""
+    classes = (config.get('metainfo') or {}).get('classes')
+    if not classes or 'subset of classes' not in str(error):
+        return None
+    known = _own_classes(config)
+    unknown = [name for name in classes if name not in known]
+    near = near_names(unknown, known)
+    instead = f'it has {near}' if near else f'its own are {some_names(known)}'
+    return (
+        f'metainfo.classes has {some_names(map(repr, unknown))}, but a dataset of this type has '
+        f'other classes, and {instead}: take names of its own, or type=BaseSegDataset for label '
+        'maps of your own.'
+    )
+
+
+def _own_classes(config: dict[str, Any]) -> tuple[str, ...]:
+    kind = config.get('type')
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(config.get('_scope_')) as registry:
+            kind = registry.get(kind)
+    return tuple(getattr(kind, 'METAINFO', {}).get('classes', ()))
+
+
+def _refuse_mixed_classes(config: dict[str, Any], error: Exception) -> None:
+    """Name the classes that differ where mmengine does not concatenate datasets."""
+    if 'meta information' not in str(error) and 'in the meta' not in str(error):
+        return
+    lists = [(leaf, (leaf.get('metainfo') or {}).get('classes')) for leaf in leaves(config)]
+    first, classes = lists[0]
+    for leaf, others in lists[1:]:
+        if (others or _own_classes(leaf)) != (classes or _own_classes(first)):
+            raise InputError(
+                f'concatenated datasets have different classes, '
+                f'{some_names(classes or _own_classes(first))} and '
+                f'{some_names(others or _own_classes(leaf))}: give each the same '
+                'metainfo=dict(classes=...), in the same order.'
+            ) from error
 
 
 def _complaint_about_dataset(config: dict[str, Any]) -> str | None:
@@ -112,59 +205,90 @@ def _joined(root: str, path: str) -> Path:
 def _complaint_about_json(path: Path) -> str | None:
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f'the annotation file {path} is damaged or no JSON ({error}); copy it anew.'
     needed = ('images', 'annotations', 'categories')
-    lacking = [key for key in needed if not isinstance(content, dict) or key not in content]
+    lacking = [
+        key
+        for key in needed
+        if not isinstance(content, dict) or not isinstance(content.get(key), list)
+    ]
     if lacking:
         return f'the annotation file {path} is not in COCO format: it lacks {", ".join(lacking)}.'
     for kind, keys in _COCO_KEYS.items():
         for index, entry in enumerate(content[kind]):
+            where = f'entry {index} of {kind} in the annotation file {path}'
+            if not isinstance(entry, dict):
+                return f'{where} is {type(entry).__name__} instead of an object.'
             lacking = [key for key in keys if key not in entry]
-            if lacking:
-                return (
-                    f'entry {index} of {kind} in the annotation file {path} lacks '
-                    f'{", ".join(lacking)}.'
-                )
+            # LVIS v1 names images by their address.
+            if lacking and (lacking != ['file_name'] or 'coco_url' not in entry):
+                return f'{where} lacks {", ".join(lacking)}.'
+            for key in (key for key in keys if key.endswith('id')):
+                if not isinstance(entry[key], int | float | str):
+                    return (
+                        f'{where} has the {key} {reprlib.repr(entry[key])}: write a whole number.'
+                    )
+            for key, kinds in (('file_name', str), ('name', str | int | float)):
+                if not isinstance(entry.get(key, ''), kinds):
+                    return f'{where} has the {key} {reprlib.repr(entry[key])}: write text.'
     return None
 
 
 def check_dataset(dataset: Any) -> None:
-    """Refuse a COCO dataset whose annotation file lacks some of its classes, or its masks.
+    """Refuse datasets without anything to train on, or whose labels do not mean the classes of
+    ``metainfo``.
 
-    mmdet numbers the categories that are there, so that the labels of all that follow would shift;
-    and where ``poly2mask=False`` keeps polygons, it ignores instances that are none.
+    mmdet numbers the categories that are there in the file's order, so that labels shift where a
+    class is missing; datasets within one loader have to agree.
 
     Args:
-        dataset: A built dataset, other kinds pass.
+        dataset: A built dataset.
 
     Raises:
-        InputError: The message names the annotation file.
+        InputError: The message names the annotation file, or what differs.
     """
-    for leaf in leaves(dataset):
-        if _first_mask_is_dropped(leaf):
-            raise InputError(
-                f'{type(leaf).__name__}: the masks of the annotation file {leaf.ann_file} are run '
-                'lengths, which poly2mask=False in the pipeline drops; write polygons (for '
-                'Cityscapes: tools/dataset_converters/cityscapes_to_coco.py) or set poly2mask=True.'
-            )
-        classes = (getattr(leaf, 'metainfo', None) or {}).get('classes')
+    parts = list(leaves(dataset))
+    refusals = [refusal for part in parts if (refusal := getattr(part, 'refusal', None))]
+    if refusals and len(refusals) == len(parts):
+        raise InputError(refusals[0])
+    for refusal in refusals:
+        print_log(refusal, 'current', logging.WARNING)
+    agreed: tuple[str, ...] | None = None
+    for leaf in parts:
+        metainfo = getattr(leaf, 'metainfo', None) or {}
+        complaint = complaint_about_classes(metainfo) or _complaint_about_zero_label(leaf)
+        if complaint:
+            raise InputError(f'{type(leaf).__name__}: {complaint}')
+        classes = metainfo.get('classes')
+        if not classes:
+            continue
         categories = getattr(leaf, 'cat_ids', None)
-        if classes and categories is not None and len(categories) != len(classes):
+        if categories is not None and len(categories) != len(classes):
             raise InputError(
                 f'{type(leaf).__name__}: the annotation file {leaf.ann_file} has '
                 f'{len(categories)} of the {len(classes)} classes {some_names(classes)}; set '
                 'metainfo=dict(classes=...) to the names that it has.'
             )
+        agreed = agreed or tuple(classes)
+        if only_order_differs(agreed, classes):
+            raise InputError(
+                f'datasets of one loader have the same classes in different orders, '
+                f'{some_names(agreed)} and {some_names(classes)}: '
+                f'{first_difference(agreed, classes)}; give each the same '
+                'metainfo=dict(classes=...).'
+            )
 
 
-def _first_mask_is_dropped(dataset: Any) -> bool:
-    """Whether the pipeline keeps polygons and the first mask that counts is none."""
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or []
-    if all(getattr(step, 'poly2mask', True) for step in steps):
-        return False
-    for index in range(len(dataset)):
-        for instance in dataset.get_data_info(index).get('instances', []):
-            if not instance['ignore_flag']:
-                return not isinstance(instance.get('mask'), list)
-    return False
+def _complaint_about_zero_label(dataset: Any) -> str | None:
+    """Whether mmseg's loading would stop at the first image, since dataset and step disagree."""
+    whole = getattr(dataset, 'reduce_zero_label', None)
+    for step in pipeline_steps(getattr(dataset, 'pipeline', None)):
+        own = getattr(step, 'reduce_zero_label', None)
+        if None not in (whole, own) and own != whole:
+            return (
+                f'reduce_zero_label is {whole} in the dataset, but {own} in the '
+                f'{type(step).__name__} of its pipeline: leave it out there, and set the '
+                "dataset's to whether label 0 is void."
+            )
+    return None
