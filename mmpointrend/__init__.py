@@ -1,8 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """PointRend for MMDetection 3.x and MMSegmentation 1.x, with one renderer for both.
 
-Importing the package checks the versions of its neighbours and makes
-``_base_ = 'mmpointrend::...'`` known to mmengine. It imports none of the neighbours but mmengine,
+Importing the package checks the versions of its neighbours, makes ``_base_ = 'mmpointrend::...'``
+known to mmengine and lets mmengine read YAML as plain values. It imports none of the neighbours but mmengine,
 and builds nothing; the types of this package are found through :mod:`mmpointrend.registry` when a
 config names ``mmpointrend.<Type>``.
 """
@@ -13,6 +13,7 @@ from importlib.metadata import version as installed_version
 from mmengine.config.utils import MODULE2PACKAGE
 from packaging.specifiers import SpecifierSet
 
+from mmpointrend.data_files import register_handlers
 from mmpointrend.version import NEIGHBOURS, __version__
 
 __all__ = ['__version__']
@@ -45,3 +46,5 @@ _check_neighbours()
 # a distribution, then as a module. A module name that is no distribution's makes it find the folder
 # that is really imported, be we installed, installed as editable, or only on PYTHONPATH.
 MODULE2PACKAGE['mmpointrend'] = 'mmpointrend.registry'
+
+register_handlers()
