@@ -53,7 +53,7 @@ if hasattr(yaml, 'CSafeLoader'):
 
     _QuickValues.yaml_constructors = _Values.yaml_constructors
 else:
-    _QuickValues = _Values  # type: ignore[assignment, misc]
+    _QuickValues = _Values  # type: ignore[misc]
 
 
 def check_regular(path: str | Path, what: str) -> None:
@@ -232,9 +232,10 @@ class _PickleHandler(fileio.PickleHandler):
         config = _reading.get()
         if config is not None:
             named = next(_pickles_of(config, ''), 'a file that it reads')
+            kind = f'{config["type"]}: ' if 'type' in config else ''
             raise InputError(
-                f'{config.get("type")}: {named} is a pickle, which can run code when it is read: '
-                'write the annotations as JSON.'
+                f'{kind}{named} is a pickle, which can run code when it is read: write the '
+                'annotations as JSON.'
             )
         return super().load_from_fileobj(file, **kwargs)
 
@@ -245,7 +246,9 @@ def _pickles_of(node: Any, key: str) -> Iterator[str]:
         yield f'{key}={node}'
     elif isinstance(node, dict | list | tuple):
         for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _pickles_of(value, f'{key}.{name}'.lstrip('.'))
+            # Some metrics write one.
+            if not str(name).startswith('out'):
+                yield from _pickles_of(value, f'{key}.{name}'.lstrip('.'))
 
 
 @contextmanager

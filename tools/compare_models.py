@@ -24,7 +24,9 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 import mmpointrend  # noqa: F401  (checkpoints of mmengine load, and mmpointrend:: in configs)
-from mmpointrend.engine.launch import run_cli, task_of
+from mmpointrend.data_files import without_pickles
+from mmpointrend.engine.checks import naming_the_dataset
+from mmpointrend.engine.launch import read_config, run_cli, task_of
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import predict_on_gt_boxes
 from mmpointrend.visualization import compare_panels
@@ -93,14 +95,16 @@ def main() -> None:
         ConfigError: The configs are of two tasks, or a position is outside of the test set.
     """
     args = parse_args()
-    configs = [Config.fromfile(path) for path in (args.config_a, args.config_b)]
+    configs = [read_config(path) for path in (args.config_a, args.config_b)]
     task, other = (task_of(cfg) for cfg in configs)
     if task != other:
         raise ConfigError(f'{args.config_a} is {task}, {args.config_b} {other}: give one task')
     init_default_scope(configs[0].default_scope)
     checkpoints = (args.checkpoint_a, args.checkpoint_b)
     models = [load_model(*pair) for pair in zip(configs, checkpoints, strict=True)]
-    dataset = DATASETS.build(configs[0].test_dataloader.dataset)
+    settings = configs[0].test_dataloader.dataset
+    with naming_the_dataset(settings), without_pickles(settings):
+        dataset = DATASETS.build(settings)
     images = args.images or np.linspace(0, len(dataset) - 1, args.count, dtype=int).tolist()
     if not all(0 <= index < len(dataset) for index in images):
         raise ConfigError(f'--images takes 0 to {len(dataset) - 1}, but got {images}')

@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmpointrend.data_files import check_regular, read_json, read_yaml
 from mmpointrend.engine.checkpoint import find_resumable, load_from_local
 from mmpointrend.engine.checks import leaves
 from mmpointrend.engine.runner import CheckedRunner
@@ -177,16 +178,39 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
         The config.
 
     Raises:
-        ConfigError: There is no such file, its ``default_scope`` names no task, or it has no model.
+        ConfigError: There is no such file, it or one that it inherits cannot be read, its
+            ``default_scope`` names no task, or it has no model.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f'the config {path} does not exist.')
-    cfg = Config.fromfile(path)
+    cfg = _config_of(path)
     cfg.merge_from_dict(options or {})
     task_of(cfg)
     if cfg.get('model') is None:
         raise ConfigError(f'{path} has no model: it is a part that whole configs inherit.')
     return cfg
+
+
+def _config_of(path: str) -> Config:
+    """Read a config; JSON and YAML as plain values, Python is run."""
+    if not Path(path).exists():
+        raise ConfigError(f'the config {path} does not exist.')
+    kind = Path(path).suffix
+    if kind not in ('.py', '.json', '.yaml', '.yml'):
+        raise ConfigError(f'the config {path} is no config: give a .py, .json, .yaml or .yml file.')
+    try:
+        check_regular(path, 'the config')
+        if kind != '.py':
+            content = read_json(path, 'the config') if kind == '.json' else read_yaml(path)
+            if not isinstance(content, dict):
+                raise ConfigError(f'the config {path} has no keys at its top.')
+        return Config.fromfile(path)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+    except FileNotFoundError as error:
+        raise ConfigError(f'the config {path} names a file that is not there ({error}).') from error
+    except RecursionError as error:
+        raise ConfigError(
+            f'the config {path} inherits itself (_base_), or is nested too deeply.'
+        ) from error
 
 
 def output_file(path: Path) -> Path:

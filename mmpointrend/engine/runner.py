@@ -18,10 +18,13 @@ from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
+from mmpointrend.data_files import without_pickles
 from mmpointrend.engine.checkpoint import LoadReport, find_resumable, watch_loading
 from mmpointrend.engine.checks import (
     check_class_counts,
     check_dataset,
+    check_label_order,
+    check_metrics,
     name_files_on_loading,
     naming_the_dataset,
 )
@@ -105,12 +108,13 @@ class CheckedRunner(Runner):
             The data loader.
 
         Raises:
-            InputError: The dataset cannot be read or is empty.
+            InputError: The dataset cannot be read, is empty or reads a pickle.
         """
         if isinstance(dataloader, DataLoader):
             return dataloader
         dataset = dataloader['dataset']
-        with naming_the_dataset(dataset if isinstance(dataset, dict) else {}):
+        config = dataset if isinstance(dataset, dict) else {}
+        with naming_the_dataset(config), without_pickles(config):
             loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)
         name_files_on_loading(loader.dataset)
@@ -141,7 +145,8 @@ class CheckedRunner(Runner):
             self.register_hook(LabelRangeHook(classes, ignored))
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
-        """Build the metrics; a missing or damaged annotation file is named.
+        """Build the metrics; a missing or damaged annotation file is named, annotation ids may
+        start at 0.
 
         Args:
             evaluator: Config of a metric, a list of them, or an evaluator.
@@ -150,12 +155,16 @@ class CheckedRunner(Runner):
             The evaluator.
 
         Raises:
-            InputError: An annotation file cannot be read.
+            InputError: An annotation file cannot be read or evaluated.
+            ConfigError: A metric cannot run here.
         """
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         configs = [metric for metric in metrics if isinstance(metric, dict)]
-        with naming_the_dataset(dict(datasets=configs)):
-            return super().build_evaluator(evaluator)
+        config = dict(datasets=configs)
+        with naming_the_dataset(config), without_pickles(config):
+            built = super().build_evaluator(evaluator)
+            check_metrics(built.metrics, metrics)
+        return built
 
     def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the validation loop and compare its classes with the model's.
@@ -187,6 +196,9 @@ class CheckedRunner(Runner):
 
     def _checked(self, name: str, loop: BaseLoop) -> BaseLoop:
         check_class_counts(self.model, loop.dataloader.dataset, name)
+        classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
+        if classes and hasattr(loop, 'evaluator'):
+            check_label_order(loop.evaluator.metrics, classes)
         return loop
 
     def load_or_resume(self) -> None:

@@ -61,6 +61,7 @@ class CocoBoundaryMetric(CocoMetric):
     # Figures that faster-coco-eval has by their place in its list, and those that are printed.
     stats: Mapping[str, int] = _STATS
     default_items: Sequence[str] = _AP_ITEMS
+    cat_ids: Any
 
     def __init__(
         self,

@@ -146,7 +146,7 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
     images = [
         dict(
             image,
-            file_name=image['coco_url'].rpartition('/')[2],
+            file_name=_file_name(image['coco_url']),
             **{key: [kept[i]['id'] for i in image[key] if i in kept] for key in FEDERATED},
         )
         for image in content['images']
@@ -172,6 +172,14 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
             key=lambda category: category['id'],
         ),
     )
+
+
+def _file_name(url: str) -> str:
+    """Name of an image, from its address."""
+    name = url.rpartition('/')[2]
+    if name in ('', '.', '..'):
+        raise InputError(f'the coco_url {url!r:.100} names no image.')
+    return name
 
 
 def check_lvis(content: Any, needed: Mapping[str, Sequence[str]]) -> None:

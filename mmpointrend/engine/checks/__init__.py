@@ -2,17 +2,20 @@
 """What is wrong with the input, in one sentence each: datasets, files, classes.
 
 ``dataset``: annotation files and folders, when a dataset is built. ``files``: images and label maps, when they are
-read. ``classes``: the model's classes against the data's.
+read. ``classes``: the model's classes against the data's. ``metrics``: metrics that would err.
 """
 
 from mmpointrend.engine.checks.classes import check_class_counts
 from mmpointrend.engine.checks.dataset import check_dataset, leaves, naming_the_dataset
 from mmpointrend.engine.checks.files import NamedLoading, name_files_on_loading
+from mmpointrend.engine.checks.metrics import check_label_order, check_metrics
 
 __all__ = [
     'NamedLoading',
     'check_class_counts',
     'check_dataset',
+    'check_label_order',
+    'check_metrics',
     'leaves',
     'name_files_on_loading',
     'naming_the_dataset',
