@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmpointrend.data_files import read_json
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation.coco_boundary_metric import CocoBoundaryMetric
-from mmpointrend.evaluation.coco_truth import coco_api, number_annotations
+from mmpointrend.evaluation.coco_truth import number_annotations
 from mmpointrend.evaluation.cocofy import COCO_CATEGORIES, cocofy
 from mmpointrend.evaluation.federated import evaluate_federated
 from mmpointrend.evaluation.no_figures import no_figures
@@ -82,7 +82,7 @@ class APStarMetric(CocoBoundaryMetric):
             truth = cocofy(read_json(ann_file, 'the file', backend_args))
         except InputError as error:
             raise InputError(f'the annotations {ann_file} of AP*: {error}') from error
-        self._coco_api = coco_api(number_annotations(truth, ann_file))
+        self._take_truth(number_annotations(truth, ann_file))
         if prefix is None:
             self.prefix = 'ap_star' if truth['cocofied_from'] == 'v0.5' else 'ap_star_v1'
 
@@ -123,7 +123,7 @@ class APStarMetric(CocoBoundaryMetric):
 
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
         return evaluate_federated(
-            self._coco_api.dataset,
+            self._truth_for(metric),
             records,
             metric,
             dilation_ratio=self.dilation_ratio,

@@ -13,10 +13,11 @@ from mmengine.fileio import load
 from mmengine.logging import MMLogger, print_log
 
 from mmpointrend.data_files import read_json
-from mmpointrend.errors import ConfigError
+from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation.boundary import check_dilation_ratio
 from mmpointrend.evaluation.coco_truth import category_ids, coco_api, number_annotations
 from mmpointrend.evaluation.evaluate_coco import evaluate_coco
+from mmpointrend.evaluation.mask_truth import with_masks
 from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
@@ -62,6 +63,8 @@ class CocoBoundaryMetric(CocoMetric):
     stats: Mapping[str, int] = _STATS
     default_items: Sequence[str] = _AP_ITEMS
     cat_ids: Any
+    metrics: list[str]
+    _mask_api: Any = None
 
     def __init__(
         self,
@@ -88,8 +91,19 @@ class CocoBoundaryMetric(CocoMetric):
         self.ann_file = ann_file
         if ann_file is not None:
             content = read_json(ann_file, backend_args=self.backend_args)
-            # mmdet's reading of a file, without the file.
-            self._coco_api = coco_api(number_annotations(content, ann_file))
+            self._take_truth(number_annotations(content, ann_file))
+
+    def _take_truth(self, content: dict[str, Any]) -> None:
+        """Indexes the annotations, for boxes and for masks, as mmdet does for a file."""
+        self._coco_api = self._mask_api = coco_api(content)
+        if self._compares_masks:
+            masks = with_masks(content, str(self.ann_file))
+            if masks is not content:
+                self._mask_api = coco_api(masks)
+
+    @property
+    def _compares_masks(self) -> bool:
+        return bool({'segm', 'boundary'} & {*self.metrics, *self.faster_metrics})
 
     def _check_items(self, backend: str) -> None:
         """Refuses figures that there are not, before the first evaluation."""
@@ -119,11 +133,26 @@ class CocoBoundaryMetric(CocoMetric):
         if self._coco_api is not None:
             results = self._by_name(results)
             if self.img_ids is None:
-                self._check_tested({prediction['img_id'] for _, prediction in results})
-        metrics = super().compute_metrics(results)
+                self._check_tested({truth['img_id']: truth for truth, _ in results})
+        metrics = self._figures_of_mmdet(results)
         if self.faster_metrics and not self.format_only:
             metrics.update(self._faster_figures([prediction for _, prediction in results]))
         return metrics
+
+    def _figures_of_mmdet(self, results: list) -> dict[str, float]:
+        """Figures of mmdet's own metrics, of masks by the annotations that have one."""
+        boxes = self._coco_api
+        if self._mask_api in (None, boxes) or 'segm' not in self.metrics or self.format_only:
+            return super().compute_metrics(results)
+        names, figures = self.metrics, {}
+        try:
+            for kind, api in (('boxes', boxes), ('segm', self._mask_api)):
+                self._coco_api = api
+                self.metrics = [name for name in names if (name == 'segm') == (kind == 'segm')]
+                figures.update(super().compute_metrics(results))
+        finally:
+            self.metrics, self._coco_api = names, boxes
+        return figures
 
     def _names_of_figures(self) -> list[str]:
         """Names of all figures but the classes' own."""
@@ -155,7 +184,7 @@ class CocoBoundaryMetric(CocoMetric):
         """Category id of each label."""
         return category_ids(classes, self._coco_api.dataset['categories'], str(self.ann_file))
 
-    def _check_tested(self, tested: set) -> None:
+    def _check_tested(self, tested: dict[Any, dict]) -> None:
         """Compares the tested images with those of the annotation file."""
         unknown = [number for number in tested if number not in self._coco_api.imgs]
         if unknown:
@@ -164,6 +193,15 @@ class CocoBoundaryMetric(CocoMetric):
                 f'{unknown[0]!r}, are not in {self.ann_file}: set ann_file to the annotations of '
                 'the dataset that is tested.'
             )
+        for number, size in tested.items() if self._compares_masks else ():
+            entry = self._coco_api.imgs[number]
+            stated = (entry.get('height'), entry.get('width'))
+            # Masks of different sizes have no IoU, without a word.
+            if self._coco_api.imgToAnns.get(number) and stated != (size['height'], size['width']):
+                raise InputError(
+                    f'the image {number!r} has height and width {stated} in {self.ann_file}, but '
+                    f'{size["height"], size["width"]} when it was tested: correct the entry.'
+                )
         missed = [
             n for n in self._coco_api.imgs if n not in tested and self._coco_api.imgToAnns.get(n)
         ]
@@ -197,7 +235,7 @@ class CocoBoundaryMetric(CocoMetric):
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
         """Evaluates the records of one kind."""
         return evaluate_coco(
-            self._coco_api.dataset,
+            self._truth_for(metric),
             records,
             metric,
             dilation_ratio=self.dilation_ratio,
@@ -205,6 +243,9 @@ class CocoBoundaryMetric(CocoMetric):
             img_ids=self.img_ids,
             iou_thrs=self.iou_thrs,
         )
+
+    def _truth_for(self, metric: str) -> dict[str, Any]:
+        return (self._coco_api if metric == 'bbox' else self._mask_api or self._coco_api).dataset
 
     def _figures(self, metric: str, evaluator: COCOeval_faster) -> dict[str, float]:
         """Named figures of one evaluation, which also go to the log."""

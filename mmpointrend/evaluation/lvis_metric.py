@@ -66,7 +66,7 @@ class LVISMetric(CocoBoundaryMetric):
 
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
         return evaluate_federated(
-            self._coco_api.dataset,
+            self._truth_for(metric),
             records,
             metric,
             dilation_ratio=self.dilation_ratio,
