@@ -170,7 +170,7 @@ def _check_extent(text: str) -> None:
             total += 1
             if event.anchor is not None:
                 extents[event.anchor] = 1
-            if (event.style is None or event.tag) and _LONG_NUMBER.fullmatch(event.value):
+            if (not event.style or event.tag) and _LONG_NUMBER.fullmatch(event.value):
                 raise InputError('this is YAML with a number of more than a thousand digits.')
         if len(open_nodes) > _MAX_DEPTH or total > _MAX_VALUES:
             raise InputError(
