@@ -214,7 +214,7 @@ def test_pickles_are_refused_where_data_is_read(canary, tmp_path):
         without_pickles(config),
     ):
         mmengine.load(str(path))
-    with pytest.raises(InputError, match='^a file that it reads is a pickle'), without_pickles({}):
+    with pytest.raises(InputError, match=r'^a file that it reads is a pickle'), without_pickles({}):
         mmengine.load(str(path))
     assert not canary.exists()
     # Elsewhere they are mmengine's own affair, as the predictions of a test are.
