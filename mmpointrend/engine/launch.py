@@ -7,6 +7,7 @@ semantic segmentation.
 """
 
 import argparse
+import ast
 import os
 import sys
 from collections.abc import Callable
@@ -202,15 +203,42 @@ def _config_of(path: str) -> Config:
             content = read_json(path, 'the config') if kind == '.json' else read_yaml(path)
             if not isinstance(content, dict):
                 raise ConfigError(f'the config {path} has no keys at its top.')
+        _check_bases(Path(path), ())
         return Config.fromfile(path)
     except InputError as error:
         raise ConfigError(str(error)) from error
     except FileNotFoundError as error:
         raise ConfigError(f'the config {path} names a file that is not there ({error}).') from error
     except RecursionError as error:
-        raise ConfigError(
-            f'the config {path} inherits itself (_base_), or is nested too deeply.'
-        ) from error
+        raise ConfigError(f'the config {path} is nested too deeply.') from error
+
+
+def _check_bases(path: Path, children: tuple[Path, ...]) -> None:
+    """Refuse a config that is among its own bases: mmengine would go round for ever."""
+    path = path.resolve()
+    if path in children:
+        chain = ' <- '.join(str(child) for child in (*children, path))
+        raise ConfigError(f'the config {path} inherits itself ({chain}): correct _base_.')
+    for base in _bases_of(path):
+        _check_bases(path.parent / base, (*children, path))
+
+
+def _bases_of(path: Path) -> list[str]:
+    """Files that a config inherits, as far as it names them plainly."""
+    try:
+        if path.suffix == '.py':
+            values = [
+                ast.literal_eval(node.value)
+                for node in ast.parse(path.read_text(encoding='utf-8')).body
+                if isinstance(node, ast.Assign) and '_base_' in map(ast.unparse, node.targets)
+            ]
+        else:
+            content = read_json(path) if path.suffix == '.json' else read_yaml(path)
+            values = [content.get('_base_', [])]
+    except (OSError, ValueError, SyntaxError, AttributeError):
+        return []
+    names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return [name for name in names if isinstance(name, str) and '::' not in name]
 
 
 def output_file(path: Path) -> Path:

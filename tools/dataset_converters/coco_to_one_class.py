@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mmpointrend.data_files import read_json
-from mmpointrend.engine.launch import output_file, run_cli
 
 
 def merge_categories(annotations: dict[str, Any], name: str) -> dict[str, Any]:
@@ -55,7 +54,11 @@ def main() -> None:
         merged = merge_categories(read_json(args.source), args.name)
     except ValueError as error:
         parser.error(f'{args.source}: {error}')
-    output_file(args.target).write_text(json.dumps(merged))
+    try:
+        args.target.parent.mkdir(parents=True, exist_ok=True)
+        args.target.write_text(json.dumps(merged))
+    except OSError as error:
+        parser.error(f'{args.target} cannot be written ({error})')
     print(
         f'{args.target}: {len(merged["images"])} images, {len(merged["annotations"])} '
         f'annotations of {args.name!r}'
@@ -63,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run_cli(main)
+    main()
