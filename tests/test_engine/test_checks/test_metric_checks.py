@@ -3,13 +3,13 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 from mmdet.datasets.api_wrappers import COCOPanoptic
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from tiny_annotations import figures_of, perfect_samples, rectangles, write
-from tiny_loaders import build
 from tiny_runs import write_config
 
 from mmpointrend.engine import CheckedRunner
@@ -115,16 +115,20 @@ class Gadget:
 
 
 @pytest.mark.parametrize('key', ['ann_file', 'proposal_file'])
-def test_pickles_of_a_dataset(key, data, tmp_path):
-    """Of a dataset that reads what mmengine can, as mmdet's are where they have no format of their own."""
+def test_pickles_of_a_dataset(key, tmp_path):
+    """Of a dataset that reads what mmengine can, as mmdet's are that have no format of their own."""
     canary = tmp_path / 'code_ran'
-    (data / 'list.pkl').write_bytes(pickle.dumps(Gadget(canary)))
-    (data / 'list.json').write_text(
-        '{"metainfo": {"classes": ["a"]}, "data_list": [{"img_path": "a"}]}'
+    (tmp_path / 'list.pkl').write_bytes(pickle.dumps(Gadget(canary)))
+    content = dict(metainfo=dict(classes=['a']), data_list=[dict(img_path='a.png')])
+    dataset = dict(
+        type='mmdet.BaseDetDataset',
+        data_root=str(tmp_path),
+        ann_file=Path(write(content, tmp_path / 'list.json')).name,
+        pipeline=[],
     )
-    change = dict(type='BaseDetDataset', ann_file='list.json', data_prefix={}, pipeline=[]) | {
-        key: 'list.pkl'
-    }
-    with pytest.raises(InputError, match=rf'^BaseDetDataset: {key}=list\.pkl is a pickle'):
-        build('instance', data, tmp_path, **change)
+    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+    assert len(CheckedRunner.build_dataloader(dict(loader, dataset=dataset)).dataset) == 1
+    dataset[key] = 'list.pkl'
+    with pytest.raises(InputError, match=rf'BaseDetDataset: {key}=list\.pkl is a pickle'):
+        CheckedRunner.build_dataloader(dict(loader, dataset=dataset))
     assert not canary.exists()
