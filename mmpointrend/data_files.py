@@ -234,8 +234,7 @@ class _PickleHandler(fileio.PickleHandler):
             named = next(_pickles_of(config, ''), 'a file that it reads')
             kind = f'{config["type"]}: ' if 'type' in config else ''
             raise InputError(
-                f'{kind}{named} is a pickle, which can run code when it is read: write the '
-                'annotations as JSON.'
+                f'{kind}{named} is a pickle, which can run code when it is read: write it as JSON.'
             )
         return super().load_from_fileobj(file, **kwargs)
 

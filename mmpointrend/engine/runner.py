@@ -120,6 +120,21 @@ class CheckedRunner(Runner):
         name_files_on_loading(loader.dataset)
         return loader
 
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """Build the model; class weights are not read from a pickle.
+
+        Args:
+            model: Config or model.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: A pickle is read.
+        """
+        with without_pickles(model if isinstance(model, dict) else {}):
+            return super().build_model(model)
+
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop and compare its classes with the model's.
 
@@ -196,9 +211,8 @@ class CheckedRunner(Runner):
 
     def _checked(self, name: str, loop: BaseLoop) -> BaseLoop:
         check_class_counts(self.model, loop.dataloader.dataset, name)
-        classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
-        if classes and hasattr(loop, 'evaluator'):
-            check_label_order(loop.evaluator.metrics, classes)
+        if hasattr(loop, 'evaluator'):
+            check_label_order(loop.evaluator.metrics, loop.dataloader.dataset)
         return loop
 
     def load_or_resume(self) -> None:

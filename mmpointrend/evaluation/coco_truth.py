@@ -140,7 +140,7 @@ def renumber(api: Any, source: str) -> None:
 
 
 def category_ids(
-    classes: Sequence[str], categories: list[dict[str, Any]], source: str
+    classes: Sequence[str], categories: list[dict[str, Any]], source: str, *, tell: bool = True
 ) -> list[Any]:
     """Category id of each class, by name.
 
@@ -148,6 +148,7 @@ def category_ids(
         classes: The dataset's classes, in the order of labels.
         categories: Those of a COCO file, with ``id`` and ``name``, in any order.
         source: Path of the file, for messages.
+        tell: Whether to warn of categories in another order: a dataset may number by them.
 
     Returns:
         Ids in the order of labels.
@@ -176,7 +177,7 @@ def category_ids(
     ids = {category['name']: category['id'] for category in categories}
     known = set(wanted)
     by_file = [name for name in names if name in known]
-    if by_file != wanted:
+    if tell and by_file != wanted:
         print_log(
             f'The categories of {source} come in another order {some_names(by_file)} than the '
             f'classes {some_names(wanted)}; labels follow the classes by name, which does not fit '

@@ -39,24 +39,31 @@ def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
         renumber(metric._coco_api, _file_of(configs, index))
 
 
-def check_label_order(metrics: Sequence[Any], classes: Sequence[str]) -> None:
-    """Let the labels of mmdet's ``CocoMetric`` follow the classes by name.
-
-    mmdet numbers categories in the order of the file.
+def check_label_order(metrics: Sequence[Any], dataset: Any) -> None:
+    """Let the labels of mmdet's ``CocoMetric`` follow the classes by name, as the datasets do that
+    ``CheckedRunner`` builds; mmdet numbers categories in the order of the file.
 
     Args:
-        metrics: Built metrics; other kinds pass.
-        classes: The tested dataset's, in the order of labels.
+        metrics: Built metrics; ours go by names anyway, other kinds pass.
+        dataset: The dataset that is tested; one without classes passes.
 
     Raises:
         ConfigError: A class is not among the categories, or the figures of the classes would go
             by other names.
     """
+    found = getattr(dataset, 'metainfo', None) or {}
+    # mmdet's ConcatDataset has a list where its parts differ.
+    classes = (found[0] if isinstance(found, list) else found).get('classes')
+    if not classes:
+        return
+    for metric in metrics:
+        if hasattr(metric, 'dataset_goes_by_names'):
+            metric.dataset_goes_by_names = True
     for _, metric in _of_mmdet(metrics):
         from mmpointrend.evaluation.coco_truth import category_ids
 
         source = 'of ' + type(metric).__name__
-        ids = category_ids(classes, metric._coco_api.dataset['categories'], source)
+        ids = category_ids(classes, metric._coco_api.dataset['categories'], source, tell=False)
         # pycocotools sorts the categories, and mmdet's table does not.
         if metric.classwise and ids != sorted(ids):
             raise ConfigError(

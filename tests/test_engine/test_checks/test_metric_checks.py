@@ -4,6 +4,7 @@
 import copy
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmdet.datasets.api_wrappers import COCOPanoptic
@@ -17,6 +18,11 @@ from mmpointrend.engine.checks import check_label_order, check_metrics
 from mmpointrend.errors import ConfigError, InputError
 
 CLASSES = ('disc', 'box', 'ring')
+
+
+def of_classes(classes):
+    """A dataset's part in this."""
+    return SimpleNamespace(metainfo=dict(classes=classes))
 
 
 @pytest.fixture
@@ -50,17 +56,17 @@ def test_ids_twice(runner, tmp_path):
 def test_labels_follow_names(classes, tmp_path):
     content = rectangles(CLASSES)
     metric = CocoMetric(ann_file=write(content, tmp_path / 'truth.json'))
-    check_label_order([metric], classes)
+    check_label_order([metric], of_classes(classes))
     assert figures_of(metric, perfect_samples(content, classes), classes)['bbox_mAP'] == 1
     with pytest.raises(ConfigError, match='lacks 1 of the 2 classes'):
-        check_label_order([metric], ('box', 'blob'))
+        check_label_order([metric], of_classes(('box', 'blob')))
 
 
 def test_figures_by_the_names_of_others(tmp_path):
     path = write(rectangles(CLASSES), tmp_path / 'truth.json')
-    check_label_order([CocoMetric(ann_file=path, classwise=True)], CLASSES[::-1])
+    check_label_order([CocoMetric(ann_file=path, classwise=True)], of_classes(CLASSES[::-1]))
     with pytest.raises(ConfigError, match=r"set type='mmpointrend\.CocoBoundaryMetric'"):
-        check_label_order([CocoMetric(ann_file=path, classwise=True)], CLASSES)
+        check_label_order([CocoMetric(ann_file=path, classwise=True)], of_classes(CLASSES))
 
 
 def test_val_loop_of_a_run_with_another_order(runner, tiny_data):
@@ -100,7 +106,7 @@ def test_panoptic_annotations_pass(tmp_path):
     metric._coco_api = COCOPanoptic(write(content, tmp_path / 'p.json'))
     before = copy.deepcopy(metric._coco_api.dataset)
     check_metrics([metric], [{}])
-    check_label_order([metric], ('a',))
+    check_label_order([metric], of_classes(('a',)))
     assert metric._coco_api.dataset == before
 
 
@@ -131,4 +137,15 @@ def test_pickles_of_a_dataset(key, tmp_path):
     dataset[key] = 'list.pkl'
     with pytest.raises(InputError, match=rf'BaseDetDataset: {key}=list\.pkl is a pickle'):
         CheckedRunner.build_dataloader(dict(loader, dataset=dataset))
+    assert not canary.exists()
+
+
+def test_pickled_class_weights(runner, tmp_path):
+    canary = tmp_path / 'code_ran'
+    (tmp_path / 'weights.pkl').write_bytes(pickle.dumps(Gadget(canary)))
+    loss = dict(type='mmseg.CrossEntropyLoss', class_weight=str(tmp_path / 'weights.pkl'))
+    with pytest.raises(
+        InputError, match=r'CrossEntropyLoss: class_weight=.*weights\.pkl is a pickle'
+    ):
+        runner.build_model(loss)
     assert not canary.exists()
