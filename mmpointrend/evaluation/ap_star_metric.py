@@ -113,6 +113,11 @@ class APStarMetric(CocoBoundaryMetric):
             )
         return super().compute_metrics(seen)
 
+    def _check_image(self, number: Any, size: tuple[int, ...]) -> None:
+        """LVIS annotates some of COCO's images."""
+        if number in self._coco_api.imgs:
+            super()._check_image(number, size)
+
     def _ids_of_classes(self, classes: Sequence[str]) -> list[int]:
         unknown = [name for name in classes if name not in COCO_CATEGORIES]
         if unknown:

@@ -117,6 +117,40 @@ class CocoBoundaryMetric(CocoMetric):
                 f'{", ".join(unknown)}.'
             )
 
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Collects the predictions of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Data samples as dicts, with ``img_id``, ``ori_shape`` and
+                ``pred_instances``.
+
+        Raises:
+            ConfigError: If an image is not one of the annotation file.
+            InputError: If masks are compared and the file has the image in another size.
+        """
+        if self._coco_api is not None:
+            for sample in data_samples:
+                self._check_image(sample['img_id'], tuple(sample['ori_shape'][:2]))
+        super().process(data_batch, data_samples)
+
+    def _check_image(self, number: Any, size: tuple[int, ...]) -> None:
+        entry = self._coco_api.imgs.get(number)
+        if entry is None:
+            raise ConfigError(
+                f'the tested image of id {number!r} is not in {self.ann_file}: set ann_file to the '
+                'annotations of the dataset that is tested.'
+            )
+        if not self._compares_masks or not self._coco_api.imgToAnns.get(number):
+            return
+        stated = (entry.get('height'), entry.get('width'))
+        # Masks of different sizes have no IoU, without a word.
+        if stated != size:
+            raise InputError(
+                f'the image {number!r} has height and width {stated} in {self.ann_file}, but is of '
+                f'{size} where it is tested: correct the entry.'
+            )
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Computes ``CocoMetric``'s figures and Boundary AP.
 
@@ -128,15 +162,16 @@ class CocoBoundaryMetric(CocoMetric):
 
         Raises:
             ConfigError: If masks are asked for and the predictions hold none, or the annotations
-                are not those of the tested images and classes.
+                are not of the dataset's classes.
         """
         if not results:
             return no_figures(self._names_of_figures(), self.prefix)
         if self._coco_api is not None:
             results = self._by_name(results)
             if self.img_ids is None:
-                self._check_tested({truth['img_id']: truth for truth, _ in results})
+                self._tell_of_missed({prediction['img_id'] for _, prediction in results})
         metrics = self._figures_of_mmdet(results)
+        metrics.update(self._figures_of_no_detection(metrics))
         if self.faster_metrics and not self.format_only:
             metrics.update(self._faster_figures([prediction for _, prediction in results]))
         return metrics
@@ -155,6 +190,18 @@ class CocoBoundaryMetric(CocoMetric):
         finally:
             self.metrics, self._coco_api = names, boxes
         return figures
+
+    def _figures_of_no_detection(self, figures: dict[str, float]) -> dict[str, float]:
+        """Figures that mmdet leaves out if nothing was detected in any image."""
+        items = self.metric_items or self.default_items
+        added: dict[str, float] = {}
+        for metric in {'bbox', 'segm'} & set(self.metrics) if not self.format_only else ():
+            if f'{metric}_{items[0]}' not in figures:
+                stats = self._evaluate(metric, []).all_stats
+                for item in items:
+                    place = self.stats.get(item)
+                    added[f'{metric}_{item}'] = 0.0 if place is None else float(stats[place])
+        return added
 
     def _names_of_figures(self) -> list[str]:
         """Names of all figures but the classes' own."""
@@ -188,24 +235,8 @@ class CocoBoundaryMetric(CocoMetric):
         tell = not self.dataset_goes_by_names
         return category_ids(classes, categories, str(self.ann_file), tell=tell)
 
-    def _check_tested(self, tested: dict[Any, dict]) -> None:
-        """Compares the tested images with those of the annotation file."""
-        unknown = [number for number in tested if number not in self._coco_api.imgs]
-        if unknown:
-            raise ConfigError(
-                f'{len(unknown)} of the {len(tested)} tested images, the first of id '
-                f'{unknown[0]!r}, are not in {self.ann_file}: set ann_file to the annotations of '
-                'the dataset that is tested.'
-            )
-        for number, size in tested.items() if self._compares_masks else ():
-            entry = self._coco_api.imgs[number]
-            stated = (entry.get('height'), entry.get('width'))
-            # Masks of different sizes have no IoU, without a word.
-            if self._coco_api.imgToAnns.get(number) and stated != (size['height'], size['width']):
-                raise InputError(
-                    f'the image {number!r} has height and width {stated} in {self.ann_file}, but '
-                    f'{size["height"], size["width"]} when it was tested: correct the entry.'
-                )
+    def _tell_of_missed(self, tested: set) -> None:
+        """Warns of images of the annotation file that were not tested."""
         missed = [
             n for n in self._coco_api.imgs if n not in tested and self._coco_api.imgToAnns.get(n)
         ]

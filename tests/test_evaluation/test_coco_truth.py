@@ -207,19 +207,30 @@ class TestImages:
         metric = CocoBoundaryMetric(write(content, tmp_path / 't.json'))
         samples = perfect_samples(content, CLASSES)
         samples[1]['img_id'] = 99
-        with pytest.raises(
-            ConfigError, match='1 of the 2 tested images, the first of id 99, are not in'
-        ):
-            figures_of(metric, samples, CLASSES)
+        with pytest.raises(ConfigError, match=r'the tested image of id 99 is not in .*t\.json'):
+            metric.process({}, samples)
 
     def test_of_another_size(self, tmp_path):
         content = rectangles(CLASSES)
         content['images'][1]['height'] = 32
-        metric = CocoBoundaryMetric(write(content, tmp_path / 't.json'))
-        with pytest.raises(
-            InputError, match=r'the image 8 has height and width \(32, 64\) in .* but \(64, 64\)'
-        ):
-            figures_of(metric, perfect_samples(content, CLASSES), CLASSES)
+        path = write(content, tmp_path / 't.json')
+        samples = perfect_samples(content, CLASSES)
+        complaint = r'the image 8 has height and width \(32, 64\) in .*, but is of \(64, 64\)'
+        with pytest.raises(InputError, match=complaint):
+            CocoBoundaryMetric(path).process({}, samples)
+        figures = figures_of(CocoBoundaryMetric(path, metric='bbox'), samples, CLASSES)
+        assert figures['bbox_mAP'] == 1
+
+    @pytest.mark.parametrize('backend', BACKENDS)
+    def test_no_detection_in_any(self, backend, tmp_path):
+        content = rectangles(CLASSES)
+        metric = CocoBoundaryMetric(write(content, tmp_path / 't.json'), backend=backend)
+        samples = perfect_samples(content, ())
+        for sample in samples:
+            assert not len(sample['pred_instances']['labels'])
+        figures = figures_of(metric, samples, CLASSES)
+        for name in AP:
+            assert figures[name] == figures[f'{name}_50'] == 0 and figures[f'{name}_l'] == -1
 
     @pytest.mark.parametrize('backend', BACKENDS)
     def test_none(self, backend, tmp_path, warnings):
