@@ -98,8 +98,9 @@ def read_json(
             f'{what} {path} is not JSON: annotations are read as JSON alone, since pickles and YAML '
             'can hold code; write it as JSON.'
         )
+    local = (backend_args or {}).get('backend', 'local') == 'local'
     try:
-        if backend_args is None and '://' not in str(path):
+        if local and '://' not in str(path):
             check_regular(path, what)
             # Some editors put a byte order mark before the text.
             with open(path, encoding='utf-8-sig') as file:
@@ -109,7 +110,9 @@ def read_json(
         raise InputError(f'{what} {path} is nested too deeply; copy it anew.') from error
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f'{what} {path} cannot be read ({error}).') from error
+    except ValueError as error:
         raise InputError(f'{what} {path} is damaged or no JSON ({error}); copy it anew.') from error
 
 

@@ -113,7 +113,8 @@ class TestJson:
         path = tmp_path_factory.mktemp('json') / 'values.json'
         # Some editors write a byte order mark.
         path.write_text(json.dumps(value), encoding='utf-8-sig')
-        assert read_json(path) == value
+        for backend_args in (None, dict(backend='local')):
+            assert read_json(path, backend_args=backend_args) == value
 
     @pytest.mark.parametrize(
         ('content', 'complaint'),

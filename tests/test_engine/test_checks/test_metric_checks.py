@@ -10,12 +10,14 @@ import pytest
 from mmdet.datasets.api_wrappers import COCOPanoptic
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from tiny_annotations import figures_of, perfect_samples, rectangles, write
 from tiny_runs import write_config
 
 from mmpointrend.engine import CheckedRunner
 from mmpointrend.engine.checks import check_label_order, check_metrics
 from mmpointrend.errors import ConfigError, InputError
+from mmpointrend.evaluation import CocoBoundaryMetric
 
 CLASSES = ('disc', 'box', 'ring')
 
@@ -60,6 +62,23 @@ def test_labels_follow_names(classes, tmp_path):
     assert figures_of(metric, perfect_samples(content, classes), classes)['bbox_mAP'] == 1
     with pytest.raises(ConfigError, match='lacks 1 of the 2 classes'):
         check_label_order([metric], of_classes(('box', 'blob')))
+
+
+def test_ours_say_nothing_of_an_order_that_the_dataset_follows(tmp_path, monkeypatch):
+    path = write(rectangles(CLASSES), tmp_path / 'truth.json')
+    warnings: list = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', warnings.append)
+    monkeypatch.setattr(
+        MMLogger.get_current_instance(), 'log', lambda _, text: warnings.append(text)
+    )
+    classes = CLASSES[::-1]
+    for checked in (False, True):
+        metric = CocoBoundaryMetric(path, metric='bbox')
+        if checked:
+            check_label_order([metric], of_classes(classes))
+        samples = perfect_samples(rectangles(CLASSES), classes)
+        assert figures_of(metric, samples, classes)['bbox_mAP'] == 1
+        assert len([text for text in warnings if 'another order' in text]) == 1
 
 
 def test_figures_by_the_names_of_others(tmp_path):
