@@ -1,6 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """Metrics of mmdet that would give wrong figures, or none after all images are tested."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,10 +26,12 @@ def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
         ConfigError: ``lvis`` uses what this numpy does not have.
     """
     for metric in metrics:
-        if getattr(metric, '_lvis_api', None) is not None:
-            from lvis import LVISEval
-
-            if 'float' in LVISEval.accumulate.__code__.co_names and not hasattr(np, 'float'):
+        api = getattr(metric, '_lvis_api', None)
+        if api is not None:
+            # The package is no requirement of ours; whoever has a metric of it has imported it.
+            lvis = sys.modules[type(api).__module__.partition('.')[0]]
+            names = lvis.LVISEval.accumulate.__code__.co_names
+            if 'float' in names and not hasattr(np, 'float'):
                 raise ConfigError(
                     f'{type(metric).__name__} needs the package lvis, which does not run with numpy '
                     f"{np.__version__}: set type='mmpointrend.LVISMetric', which takes its place."
