@@ -18,6 +18,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
+from mmpointrend.engine.checks import LabelRange
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.registry import HOOKS
 
@@ -137,7 +138,8 @@ class LabelRangeHook(Hook):
     """Refuse label maps with labels that the head has no class for, before the loss fails on them.
 
     The cross entropy says ``Target 11 is out of bounds`` on a CPU and takes the whole process down on
-    a GPU. Each file is looked at once, when training first meets it.
+    a GPU. Whole maps are looked at when they are read (``LabelMapCheck``); this hook looks at what
+    arrives from loaders and augmentations of your own, at each file once.
 
     Args:
         num_classes: Number of classes K of the head; labels are 0 to K - 1.
@@ -147,7 +149,7 @@ class LabelRangeHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, num_classes: int, ignore_index: int) -> None:
-        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.labels = LabelRange(num_classes, frozenset([ignore_index]))
         self._seen: set[str] = set()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -159,21 +161,16 @@ class LabelRangeHook(Hook):
             data_batch: Dict whose ``data_samples`` carry ``gt_sem_seg`` (1, H, W).
 
         Raises:
-            InputError: A label is out of range; the message names file, label and the mend.
+            InputError: A label is out of range; the message names file, label and the fix.
         """
         for sample in (data_batch or {}).get('data_samples', ()):
             path = sample.get('seg_map_path', '')
             if 'gt_sem_seg' not in sample or path in self._seen:
                 continue
             self._seen.add(path)
-            labels = sample.gt_sem_seg.data
-            wrong = labels[(labels >= self.num_classes) & (labels != self.ignore_index)]
-            if wrong.numel():
-                raise InputError(
-                    f'the label map {path} holds label {int(wrong[0])}, but the head has '
-                    f'{self.num_classes} classes (labels 0 to {self.num_classes - 1}) and leaves out '
-                    f'{self.ignore_index}: map the label in the pipeline, or set num_classes.'
-                )
+            complaint = self.labels.complaint(path, sample.gt_sem_seg.data.cpu().numpy())
+            if complaint is not None:
+                raise InputError(complaint)
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
@@ -21,12 +20,14 @@ from torch.utils.data import DataLoader
 from mmpointrend.data_files import without_pickles
 from mmpointrend.engine.checkpoint import LoadReport, find_resumable, watch_loading
 from mmpointrend.engine.checks import (
+    LabelRange,
     check_class_counts,
     check_dataset,
     check_label_order,
     check_metrics,
     name_files_on_loading,
     naming_the_dataset,
+    watch_labels,
 )
 from mmpointrend.engine.hooks import LabelRangeHook
 from mmpointrend.errors import CheckpointError, ConfigError
@@ -53,6 +54,7 @@ class CheckedRunner(Runner):
     """
 
     _load_from: str | None
+    _train_dataloader: DataLoader | dict[str, Any] | None
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Set up processes; join a gloo group first where mmengine would insist on CUDA.
@@ -152,12 +154,27 @@ class CheckedRunner(Runner):
         return self._checked('train_dataloader', super().build_train_loop(loop))
 
     def _watch_labels(self) -> None:
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        head = getattr(model, 'decode_head', None)
-        # With one output channel mmseg's heads still say num_classes=2, for the labels 0 and 1.
-        classes, ignored = (getattr(head, name, None) for name in ('num_classes', 'ignore_index'))
-        if classes is not None and ignored is not None:
-            self.register_hook(LabelRangeHook(classes, ignored))
+        labels = LabelRange.of_model(self.model)
+        if labels is None:
+            return
+        self.register_hook(LabelRangeHook(labels.num_classes, *labels.ignored))
+        # An iteration loop starts the workers when it is built: by then the dataset has to know the labels.
+        if isinstance(self._train_dataloader, dict):
+            self._train_dataloader = self.build_dataloader(
+                self._train_dataloader,
+                seed=self.seed,
+                diff_rank_seed=self._randomness_cfg.get('diff_rank_seed', False),
+            )
+        if self._train_dataloader is not None:
+            watch_labels(self._train_dataloader.dataset, labels, 'train_dataloader')
+
+    def _watch_labels_of(self, loop: BaseLoop, name: str) -> None:
+        labels = LabelRange.of_model(self.model)
+        if labels is not None:
+            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', ())
+            void = [getattr(metric, 'ignore_index', None) for metric in metrics]
+            labels = labels.ignoring(label for label in void if isinstance(label, int))
+            watch_labels(loop.dataloader.dataset, labels, name)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """Build the metrics; a missing or damaged annotation file is named, annotation ids may
@@ -193,7 +210,7 @@ class CheckedRunner(Runner):
         Raises:
             ConfigError: The class counts disagree.
         """
-        return self._checked('val_dataloader', super().build_val_loop(loop))
+        return self._checked('val_dataloader', super().build_val_loop(loop), evaluates=True)
 
     def build_test_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the test loop and compare its classes with the model's.
@@ -207,12 +224,14 @@ class CheckedRunner(Runner):
         Raises:
             ConfigError: The class counts disagree.
         """
-        return self._checked('test_dataloader', super().build_test_loop(loop))
+        return self._checked('test_dataloader', super().build_test_loop(loop), evaluates=True)
 
-    def _checked(self, name: str, loop: BaseLoop) -> BaseLoop:
+    def _checked(self, name: str, loop: BaseLoop, evaluates: bool = False) -> BaseLoop:
         check_class_counts(self.model, loop.dataloader.dataset, name)
         if hasattr(loop, 'evaluator'):
             check_label_order(loop.evaluator.metrics, loop.dataloader.dataset)
+        if evaluates:
+            self._watch_labels_of(loop, name)
         return loop
 
     def load_or_resume(self) -> None:

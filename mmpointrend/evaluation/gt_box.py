@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import PolygonMasks
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, TestLoop, ValLoop
@@ -30,13 +31,14 @@ from mmpointrend.evaluation.boundary import (
     mask_boundary,
 )
 from mmpointrend.evaluation.no_figures import no_figures
+from mmpointrend.outlines import check_polygons
 from mmpointrend.registry import LOOPS, METRICS
 
 _SIZES = {'': (0, 1e10), '_s': (0, 32**2), '_m': (32**2, 96**2), '_l': (96**2, 1e10)}
 
 
 def _check_frame(sample: DetDataSample) -> None:
-    """Refuses ground truth without masks, or not in the original image's frame."""
+    """Refuses ground truth without masks that can be drawn, or not in the original image's frame."""
     truth = sample.gt_instances
     if 'masks' not in truth:
         raise ConfigError(
@@ -49,6 +51,8 @@ def _check_frame(sample: DetDataSample) -> None:
             f'The ground truth of {sample.img_path} is {size}, the image {sample.ori_shape[:2]}: '
             'in the test pipeline, LoadAnnotations has to come after Resize.'
         )
+    if isinstance(truth.masks, PolygonMasks):
+        check_polygons(truth.masks.masks, f'the image {sample.img_path}')
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmpointrend.errors import ConfigError
+from mmpointrend.errors import ConfigError, InputError
 
 
 class LabelMapMetric(BaseMetric):
@@ -35,7 +35,8 @@ class LabelMapMetric(BaseMetric):
                 of the same (1, H, W).
 
         Raises:
-            ConfigError: If prediction and truth differ in size.
+            ConfigError: The truth was resized with the image.
+            InputError: The label map has another size than its image.
         """
         for sample in data_samples:
             predicted, truth = (
@@ -43,10 +44,7 @@ class LabelMapMetric(BaseMetric):
                 for key in ('pred_sem_seg', 'gt_sem_seg')
             )
             if predicted.shape != truth.shape:
-                raise ConfigError(
-                    f'The prediction is {predicted.shape} and the truth {truth.shape}: in the '
-                    'test pipeline, LoadAnnotations has to come after Resize.'
-                )
+                raise _misfit(sample, predicted.shape, truth.shape)
             self.results.append(self.count(predicted, truth))
 
     @abstractmethod
@@ -57,6 +55,23 @@ class LabelMapMetric(BaseMetric):
             predicted: (H, W) int labels.
             truth: (H, W) int labels, ``ignore_index`` where void.
         """
+
+
+def _misfit(
+    sample: dict, predicted: tuple[int, ...], truth: tuple[int, ...]
+) -> ConfigError | InputError:
+    """Why prediction and truth, each (H, W), differ in size."""
+    sizes = f'The prediction is {predicted} and the truth {truth}'
+    resized = sample.get('img_shape')
+    if resized is None or tuple(resized[:2]) == truth:
+        return ConfigError(
+            f'{sizes}: in the test pipeline, LoadAnnotations has to come after Resize.'
+        )
+    path = sample.get('seg_map_path')
+    return InputError(
+        f'{sizes} (height, width): the label map {path} has another size than its image '
+        f'{sample.get("img_path")}, or LoadAnnotations does not come after Resize and crops in the test pipeline.'
+    )
 
 
 def percent(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmpointrend.errors import InputError
+from mmpointrend.outlines import can_be_drawn
 
 __all__ = ['with_masks']
 
@@ -88,7 +89,7 @@ def _usable(mask: Any, size: tuple[int, int]) -> Any:
         return mask if _is_run_lengths(mask, size) else None
     if not isinstance(mask, list):
         return None
-    polygons = [polygon for polygon in mask if _is_polygon(polygon, size)]
+    polygons = [polygon for polygon in mask if _is_polygon(polygon)]
     return mask if len(polygons) == len(mask) and mask else polygons or None
 
 
@@ -103,18 +104,11 @@ def _is_run_lengths(mask: dict[str, Any], size: tuple[int, int]) -> bool:
     return isinstance(counts, str | bytes) and bool(counts)
 
 
-def _is_polygon(polygon: Any, size: tuple[int, int]) -> bool:
-    """Whether there are three points or more, none farther off than the image is large."""
+def _is_polygon(polygon: Any) -> bool:
+    """Whether there are three points or more, in numbers that can be drawn."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return False
-    try:
-        points = np.asarray(polygon)
-    except ValueError:
-        return False
-    if points.dtype.kind not in 'iuf' or points.ndim > 1:
-        return False
-    side = max(size)
-    return bool((points >= -side).all() and (points <= 2 * side).all())
+    return all(type(number) in (int, float) for number in polygon) and can_be_drawn(polygon)
 
 
 def _crowd(annotation: dict[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:

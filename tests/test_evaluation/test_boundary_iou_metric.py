@@ -8,7 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmpointrend.errors import ConfigError
+from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation import BoundaryIoUMetric, boundary_width
 from mmpointrend.registry import METRICS
 
@@ -108,3 +108,17 @@ def test_maps_of_another_size_are_refused():
 def test_a_ratio_of_zero_is_refused():
     with pytest.raises(ConfigError, match='dilation_ratio must lie between 0 and 1'):
         BoundaryIoUMetric(dilation_ratio=0)
+
+
+@pytest.mark.parametrize(
+    ('size', 'error', 'message'),
+    [
+        ((4, 5), ConfigError, r'LoadAnnotations has to come after Resize\.$'),
+        ((6, 6), InputError, r'the label map b/a\.png has another size than its image a\.jpg'),
+    ],
+)
+def test_a_truth_of_another_size_is_named(size, error, message):
+    found = sample(np.zeros((8, 10), int), np.zeros(size, int))
+    found.set_metainfo(dict(img_shape=(4, 5), img_path='a.jpg', seg_map_path='b/a.png'))
+    with pytest.raises(error, match=message):
+        BoundaryIoUMetric().process(None, [found.to_dict()])

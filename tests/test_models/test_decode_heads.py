@@ -193,6 +193,19 @@ def test_training_points_follow_align_corners(align_corners):
     assert torch.equal(labels.float(), expected)
 
 
+@pytest.mark.parametrize(
+    'loss',
+    [
+        {'type': 'DiceLoss'},
+        {'type': 'LovaszLoss', 'loss_type': 'binary', 'per_image': True},
+        {'type': 'CrossEntropyLoss', 'use_mask': True},
+        [{'type': 'CrossEntropyLoss', 'use_sigmoid': True}, {'type': 'DiceLoss'}],
+    ],
+)
+def test_losses_of_one_channel(loss):
+    build_segmentor(pointrend({**fpn_head(num_classes=1), 'loss_decode': loss}))
+
+
 def test_one_class_by_a_sigmoid():
     """mmseg: ``topk(k=2)`` of one channel fails, and its point head has two."""
     model = build_segmentor(pointrend(fpn_head(num_classes=1)))
@@ -322,6 +335,18 @@ def test_a_batch_is_its_images(images):
                 'point': {**point_head(), 'loss_decode': {'type': 'CrossEntropyLoss'}},
             },
             r'point_head\.loss_decode is a softmax over one channel.*use_sigmoid=True',
+        ),
+        *(
+            (
+                {'coarse': {**fpn_head(num_classes=1), 'loss_decode': loss}},
+                rf'decode_head\.coarse_head\.loss_decode is a softmax over one channel.*: {fix}',
+            )
+            for loss, fix in [
+                ({'type': 'CrossEntropyLoss'}, 'set use_sigmoid=True in it$'),
+                ([{'type': 'DiceLoss', 'use_sigmoid': False}], 'set use_sigmoid=True in it$'),
+                ({'type': 'LovaszLoss', 'reduction': 'none'}, 'take a loss that is not'),
+                ({'type': 'OhemCrossEntropy'}, 'take a loss that is not'),
+            ]
         ),
         (
             {

@@ -14,6 +14,7 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from mmpointrend.errors import InputError
 from mmpointrend.models.roi_heads.ground_truth import MaskwiseCrops, for_mask_targets
 
 
@@ -82,3 +83,31 @@ def test_boxes_are_not_clipped_for_those_who_come_next():
     assert torch.equal(result.pos_priors, boxes)
     assert torch.equal(get_targets(None, [result], [truth], config), expected)
     assert torch.equal(result.pos_priors[0], torch.tensor([0.0, 2, 16, 16]))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e30])
+@pytest.mark.parametrize('kind', ['polygons', 'bitmaps'])
+def test_boxes_of_a_model_that_diverges_cover_nothing(kind, value):
+    """On boxes that are not finite pycocotools draws polygons for ever, and the bitmaps' crops fail."""
+    square = np.array([2, 2, 14, 2, 14, 14, 2, 14.0])
+    masks = PolygonMasks([[square]], 16, 16)
+    if kind == 'bitmaps':
+        masks = BitmapMasks(masks.to_ndarray(), 16, 16)
+    boxes = torch.tensor([[4.0, 4, 12, 12], [value] * 4, [4, value, 12, value]])
+    result = SimpleNamespace(pos_priors=boxes, pos_assigned_gt_inds=torch.zeros(3, dtype=int))
+    targets = FCNMaskHead.get_targets(
+        None, *for_mask_targets([result], [InstanceData(masks=masks)]), ConfigDict(mask_size=7)
+    )
+    assert targets[0].all()
+    assert not targets[1].any()
+
+
+@pytest.mark.parametrize('value', [float('nan'), -float('inf'), 1e9])
+def test_polygons_that_would_be_drawn_for_ever_are_refused(value):
+    polygons = [[np.array([0, 0, 4, 0, 4, 4.0])], [np.array([0, 0, 4, 0, 4, value])]]
+    truth = [
+        InstanceData(masks=PolygonMasks(masks, 8, 8), labels=torch.zeros(1))
+        for masks in (polygons[:1], polygons[1:])
+    ]
+    with pytest.raises(InputError, match='the mask of object 0 of image 1 of the batch has coord'):
+        for_mask_targets([], truth)

@@ -17,7 +17,10 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
+from mmpointrend.models.decode_heads.semantic_point_head import (
+    SemanticPointHead,
+    refuse_softmax_of_one_channel,
+)
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
@@ -59,6 +62,8 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
             'something else (masks, several maps, or it needs a head before it); take a head such as FPNHead, FCNHead, '
             'ASPPHead or UPerHead'
         )
+    if coarse_head.out_channels == 1:
+        refuse_softmax_of_one_channel(coarse_head.loss_decode, 'decode_head.coarse_head')
     return coarse_head
 
 

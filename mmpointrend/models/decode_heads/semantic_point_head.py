@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from mmseg.models.losses import CrossEntropyLoss, accuracy
+from mmseg.models.losses import (
+    CrossEntropyLoss,
+    DiceLoss,
+    HuasdorffDisstanceLoss,
+    LovaszLoss,
+    OhemCrossEntropy,
+    TverskyLoss,
+    accuracy,
+)
+from mmseg.models.losses.lovasz_loss import lovasz_softmax
 from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
@@ -14,7 +23,7 @@ from mmpointrend.models.point_head import BasePointHead
 from mmpointrend.models.scope import scoped
 from mmpointrend.registry import MODELS
 
-__all__ = ['SemanticPointHead']
+__all__ = ['SemanticPointHead', 'refuse_softmax_of_one_channel']
 
 
 def _as_list(value: int | Sequence[int]) -> list[int]:
@@ -22,7 +31,37 @@ def _as_list(value: int | Sequence[int]) -> list[int]:
 
 
 def _is_softmax(loss: nn.Module) -> bool:
-    return isinstance(loss, CrossEntropyLoss) and not (loss.use_sigmoid or loss.use_mask)
+    if isinstance(loss, CrossEntropyLoss):
+        return not (loss.use_sigmoid or loss.use_mask)
+    if isinstance(loss, DiceLoss):
+        return loss.activate and not loss.use_sigmoid
+    if isinstance(loss, LovaszLoss):
+        return loss.cls_criterion is lovasz_softmax
+    return isinstance(loss, HuasdorffDisstanceLoss | OhemCrossEntropy | TverskyLoss)
+
+
+def refuse_softmax_of_one_channel(losses: nn.Module, part: str) -> None:
+    """Refuse losses that are the same for all logits, for a softmax over one channel is 1.
+
+    Args:
+        losses: A loss of mmseg, or a list of several, on logits of one channel.
+        part: The config's name of the head that has them as ``loss_decode``.
+
+    Raises:
+        ConfigError: One of them is a softmax.
+    """
+    for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+        if not _is_softmax(loss):
+            continue
+        fix = (
+            'set use_sigmoid=True in it'
+            if hasattr(loss, 'use_sigmoid')
+            else "take a loss that is not, such as dict(type='CrossEntropyLoss', use_sigmoid=True)"
+        )
+        raise ConfigError(
+            f'{part}.loss_decode is a softmax over one channel, for decode_head.coarse_head has '
+            f'out_channels=1: {fix}'
+        )
 
 
 @MODELS.register_module()
@@ -92,11 +131,8 @@ class SemanticPointHead(BasePointHead):
             MMSEG_MODELS.build(scoped(loss, 'mmseg'))
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
-        if num_classes == 1 and any(map(_is_softmax, self.loss_decode)):
-            raise ConfigError(
-                'decode_head.point_head.loss_decode is a softmax over one channel, for decode_head.coarse_head has '
-                'out_channels=1: set use_sigmoid=True in it, or leave loss_decode out'
-            )
+        if num_classes == 1:
+            refuse_softmax_of_one_channel(self.loss_decode, 'decode_head.point_head')
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses and accuracy of points.

@@ -9,11 +9,16 @@ import torch
 import torch.nn.functional as F
 from mmcv.ops import roi_align
 from mmdet.models.task_modules.samplers import SamplingResult
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpointrend.outlines import check_polygons
+
 __all__ = ['MaskwiseCrops', 'for_mask_targets']
+
+# Pixels. A box out there covers nothing of any image, and integers still count the steps of outlines around it.
+_FARTHEST = 1e6
 
 
 class MaskwiseCrops(BitmapMasks):
@@ -80,6 +85,14 @@ class MaskwiseCrops(BitmapMasks):
         return rows, columns
 
 
+def _within_reach(boxes: Tensor) -> Tensor:
+    """A copy of boxes (R, 4) with numbers that masks can be drawn at.
+
+    Boxes of a model that diverges are not finite, and on them pycocotools draws polygons for ever.
+    """
+    return torch.nan_to_num(boxes, nan=0.0).clamp(-_FARTHEST, _FARTHEST)
+
+
 def for_mask_targets(
     sampling_results: Sequence[SamplingResult], batch_gt_instances: Sequence[InstanceData]
 ) -> tuple[list[SamplingResult], list[InstanceData]]:
@@ -92,18 +105,23 @@ def for_mask_targets(
         sampling_results: Sampled boxes of each image; left as they are.
         batch_gt_instances: Ground truth of each image, with ``masks``; left as it is.
 
+    Raises:
+        InputError: A polygon cannot be drawn.
+
     Returns:
         The sampling results with boxes of their own, and the ground truth with :class:`MaskwiseCrops` for bitmaps
         (polygons are cropped one by one anyway).
     """
     results = [copy.copy(result) for result in sampling_results]
     for result in results:
-        result.pos_priors = result.pos_priors.clone()
-    batch = []
+        result.pos_priors = _within_reach(result.pos_priors)
+    batch: list[InstanceData] = []
     for instances in batch_gt_instances:
         masks = instances.masks
         if isinstance(masks, BitmapMasks):
             instances = instances.new()
             instances.masks = MaskwiseCrops.of(masks)
+        elif isinstance(masks, PolygonMasks):
+            check_polygons(masks.masks, f'image {len(batch)} of the batch')
         batch.append(instances)
     return results, batch

@@ -1,7 +1,9 @@
 # Copyright (c) The mmpointrend authors.
 """A bad image or label map is named when it is read."""
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_loaders import build, loader_config
 from tiny_runs import stop_workers
 
@@ -30,6 +32,14 @@ class TestFiles:
         with pytest.raises(InputError, match=rf'the {kind} {path} ') as caught:
             loader.dataset[3]
         assert '\n' not in sentence_of(caught.value)
+
+    def test_image_that_the_decoder_does_not_take(self, data, tmp_path):
+        path = data / 'images' / '03.png'
+        Image.fromarray(np.zeros((64, 64), np.float32)).save(path, format='TIFF')
+        with pytest.raises(
+            InputError, match=rf"{path} is float32 of .* as color_type='color' asks"
+        ):
+            build('semantic', data, tmp_path).dataset[3]
 
     def test_sentence_survives_a_worker(self, data, tmp_path):
         (data / 'labels' / '03.png').write_bytes(b'')

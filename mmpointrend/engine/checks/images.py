@@ -1,0 +1,209 @@
+# Copyright (c) The mmpointrend authors.
+"""What is wrong with the file of an image or a label map, before and after it is decoded."""
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmengine import fileio
+from PIL import Image
+
+__all__ = [
+    'complaint_about_decoding',
+    'complaint_about_depth',
+    'complaint_about_file',
+    'described_size',
+    'orientation',
+]
+
+# More than this OpenCV does not decode, and an image has no use for.
+_MOST_BYTES = 2**31 - 1
+# Beyond PIL's limit of pixels (179 million) real photographs take more than this, and so do blank JPEGs.
+_LEAST_BYTES_OF_MANY_PIXELS = 2**20
+_KINDS = {
+    stat.S_ISDIR: 'a folder',
+    stat.S_ISFIFO: 'a pipe (FIFO)',
+    stat.S_ISSOCK: 'a socket',
+    stat.S_ISCHR: 'a device',
+    stat.S_ISBLK: 'a device',
+}
+# The Exif tag that says how a picture is to be turned: 1 not at all, 5 to 8 by a quarter.
+_ORIENTATION = 0x112
+_EIGHT_BITS = frozenset(['1', 'CMYK', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'YCbCr'])
+_FIX = 'copy it anew or take it out of the dataset'
+
+
+def described_size(shape: Sequence[int]) -> str:
+    """Write a size as people do, width first.
+
+    Args:
+        shape: Height and width; more is left out.
+
+    Returns:
+        Text such as ``640 x 480``.
+    """
+    return f'{shape[1]} x {shape[0]}'
+
+
+def _is_local(path: str, step: Any) -> bool:
+    backend = (getattr(step, 'backend_args', None) or {}).get('backend', 'local')
+    elsewhere = getattr(step, 'file_client_args', None)
+    return '://' not in path and not elsewhere and backend in ('local', 'LocalBackend')
+
+
+def complaint_about_file(path: Any, step: Any, kind: str) -> str | None:
+    """Look at a local file without reading it: what would hang, or take memory without measure.
+
+    Args:
+        path: Path or address; None and files elsewhere pass.
+        step: The loading step, for its backends.
+        kind: ``image`` or ``label map``.
+
+    Returns:
+        A sentence, or None.
+    """
+    if path is None or not _is_local(str(path), step):
+        return None
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None  # The step says what is wrong.
+    if not stat.S_ISREG(status.st_mode):
+        what = next((name for test, name in _KINDS.items() if test(status.st_mode)), 'special')
+        return f'the {kind} {path} is {what} and not a file; take it out of the dataset.'
+    backend = getattr(step, 'imdecode_backend', None)
+    if status.st_size > _MOST_BYTES and backend != 'tifffile':
+        return (
+            f'the {kind} {path} has {status.st_size} bytes, more than images can be decoded of '
+            f'({_MOST_BYTES}); cut it into tiles.'
+        )
+    # PIL decodes label maps, within its own limit; a blank one may be small and large at once.
+    if kind == 'image' and 0 < status.st_size < _LEAST_BYTES_OF_MANY_PIXELS:
+        return _complaint_about_bomb(path, status.st_size)
+    return None
+
+
+def _complaint_about_bomb(path: Any, size: int) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            Image.open(path).close()
+    except Image.DecompressionBombError as error:
+        return (
+            f'the image {path} has {size} bytes and claims to be larger than any real image of so '
+            f'few ({str(error).split(",")[0]}); take it out of the dataset.'
+        )
+    except Exception:
+        return None  # The step says what is wrong, or decodes what PIL does not know.
+    return None
+
+
+def orientation(path: Any) -> int:
+    """Read the Exif orientation of an image.
+
+    Args:
+        path: Path or address of the image.
+
+    Returns:
+        1 to 8; 5 to 8 swap width and height. 1 if the image does not say.
+    """
+    try:
+        with _opened(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def complaint_about_depth(path: Any, step: Any) -> str | None:
+    """Compare the numbers in a label map with what is left of them in 8 bits.
+
+    Args:
+        path: Path or address of the label map.
+        step: The loading step, which keeps 8 bits.
+
+    Returns:
+        A sentence; None if no label becomes another. All bits set (-1, 65535) may become 255, as
+        void does.
+    """
+    try:
+        with _opened(path, step) as image:
+            if image.mode in _EIGHT_BITS:
+                return None
+    except Exception:
+        pass  # A format that PIL does not know is decoded by the step's own backend.
+    backend = getattr(step, 'imdecode_backend', None)
+    content = fileio.get(path, backend_args=getattr(step, 'backend_args', None))
+    labels = mmcv.imfrombytes(content, flag='unchanged', backend=backend)
+    if labels.dtype in (np.uint8, np.bool_):
+        return None
+    with np.errstate(invalid='ignore'):
+        kept = labels.astype(np.uint8)
+    lost = labels != kept
+    for void in (-1, 2**16 - 1, 2**32 - 1):
+        lost &= labels != void
+    if not lost.any():
+        return None
+    return (
+        f'the label map {path} holds label {labels[lost][0]} ({labels.dtype}), which becomes '
+        f'{kept[lost][0]} in the 8 bits that LoadAnnotations keeps: write labels as whole numbers from '
+        '0 to 255.'
+    )
+
+
+def _opened(path: Any, step: Any = None) -> Image.Image:
+    """An image of which PIL has read the head alone."""
+    if _is_local(str(path), step):
+        return Image.open(path)
+    return Image.open(
+        io.BytesIO(fileio.get(path, backend_args=getattr(step, 'backend_args', None)))
+    )
+
+
+def complaint_about_decoding(path: Any, step: Any, kind: str) -> str | None:
+    """Find out why a file could not be loaded.
+
+    Args:
+        path: Path or address; None passes.
+        step: The loading step that failed.
+        kind: ``image`` or ``label map``.
+
+    Returns:
+        A sentence; None if the file can be read, so that something else is to blame.
+    """
+    if path is None:
+        return None
+    try:
+        content = fileio.get(path, backend_args=getattr(step, 'backend_args', None))
+    except (OSError, ValueError) as error:
+        reason = (
+            'does not exist'
+            if isinstance(error, FileNotFoundError)
+            else f'cannot be read ({_first_line(error)})'
+        )
+        return f'the {kind} {path} {reason}; check data_root, data_prefix and the file names.'
+    if not content:
+        return f'the {kind} {path} is empty; {_FIX}.'
+    flag = getattr(step, 'color_type', 'unchanged')
+    backend = getattr(step, 'imdecode_backend', None)
+    try:
+        decoded = mmcv.imfrombytes(content, flag=flag, backend=backend)
+        stored = mmcv.imfrombytes(content, flag='unchanged') if decoded is None else None
+    except Exception as error:
+        return f'the {kind} {path} cannot be decoded ({_first_line(error)}); {_FIX}.'
+    if stored is not None:
+        return (
+            f'the {kind} {path} is {stored.dtype} of shape {stored.shape}, which cannot be read as '
+            f"color_type='{flag}' asks; write it anew as an image of 8 bits."
+        )
+    if decoded is None:
+        return f'the {kind} {path} is damaged or no image; {_FIX}.'
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
