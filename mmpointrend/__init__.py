@@ -2,10 +2,10 @@
 """PointRend for MMDetection 3.x and MMSegmentation 1.x, with one renderer for both.
 
 Importing the package checks the versions of its neighbours. With mmengine installed it also makes
-``_base_ = 'mmpointrend::...'`` known to it, and every checkpoint that mmengine loads in this process
-goes through :mod:`mmpointrend.checkpoints`. It imports no other neighbour and builds nothing; the
-types of this package are found through :mod:`mmpointrend.registry` when a config names
-``mmpointrend.<Type>``. :mod:`mmpointrend.points` works with torch alone.
+``_base_ = 'mmpointrend::...'`` known to it, every checkpoint that mmengine loads in this process goes
+through :mod:`mmpointrend.checkpoints`, and YAML is read as plain values. It imports no other neighbour
+and builds nothing; the types of this package are found through :mod:`mmpointrend.registry` when a config
+names ``mmpointrend.<Type>``. :mod:`mmpointrend.points` works with torch alone.
 """
 
 from importlib.metadata import PackageNotFoundError
@@ -45,7 +45,7 @@ def _check_neighbours() -> None:
 
 
 def _set_up_mmengine() -> None:
-    """Tell mmengine where our configs are, and how checkpoints are loaded."""
+    """Tell mmengine where our configs are, and how checkpoints and data files are read."""
     try:
         from mmengine.config.utils import MODULE2PACKAGE
         from mmengine.runner import CheckpointLoader  # noqa: F401
@@ -54,6 +54,7 @@ def _set_up_mmengine() -> None:
 
     from mmpointrend.checkpoints.loading import allow_mmengine_checkpoints
     from mmpointrend.checkpoints.schemes import register_loaders
+    from mmpointrend.data_files import register_handlers
 
     # mmengine takes `package::config` only for packages in this table, and looks the value up first
     # as a distribution, then as a module. A module name that is no distribution's makes it find the
@@ -61,6 +62,7 @@ def _set_up_mmengine() -> None:
     MODULE2PACKAGE['mmpointrend'] = 'mmpointrend.registry'
     allow_mmengine_checkpoints()
     register_loaders()
+    register_handlers()
 
 
 _check_neighbours()

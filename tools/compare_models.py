@@ -25,7 +25,7 @@ from mmengine.runner import load_checkpoint
 
 import mmpointrend  # noqa: F401  (checkpoints of mmengine load, and mmpointrend:: in configs)
 from mmpointrend.engine.checks import build_dataset, check_checkpoint_classes
-from mmpointrend.engine.launch import run_cli, task_of
+from mmpointrend.engine.launch import read_config, run_cli, task_of
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import predict_on_gt_boxes
 from mmpointrend.visualization import compare_panels
@@ -100,7 +100,7 @@ def main() -> None:
             test set or a checkpoint cannot be used.
     """
     args = parse_args()
-    configs = [Config.fromfile(path) for path in (args.config_a, args.config_b)]
+    configs = [read_config(path) for path in (args.config_a, args.config_b)]
     task, other = (task_of(cfg) for cfg in configs)
     if task != other:
         raise ConfigError(f'{args.config_a} is {task}, {args.config_b} {other}: give one task')

@@ -21,14 +21,13 @@ from mmengine.runner import Runner
 
 from mmpointrend.engine.checkpoint import load_from_local
 from mmpointrend.engine.checks import leaves
+from mmpointrend.engine.config_files import read_config, task_of
 from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.engine.saving import naming_the_disk
 from mmpointrend.errors import ConfigError, InputError, PointRendError, sentence_of
 
 __all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train']
-
-_TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
 
 
 def run_cli(main: Callable[[], Any]) -> None:
@@ -42,27 +41,6 @@ def run_cli(main: Callable[[], Any]) -> None:
             main()
     except PointRendError as error:
         sys.exit(f'error: {sentence_of(error)}')
-
-
-def task_of(cfg: Config) -> str:
-    """Task of a config.
-
-    Args:
-        cfg: The config.
-
-    Returns:
-        ``'instance'`` or ``'semantic'``.
-
-    Raises:
-        ConfigError: ``default_scope`` is neither mmdet nor mmseg.
-    """
-    scope = cfg.get('default_scope')
-    if scope not in _TASKS:
-        raise ConfigError(
-            f"default_scope is {scope!r}: set it to 'mmdet' for instance or 'mmseg' for semantic "
-            "segmentation; types of this package are found by their prefix, 'mmpointrend.<Type>'."
-        )
-    return _TASKS[scope]
 
 
 def train(argv: list[str] | None = None) -> None:
@@ -167,29 +145,6 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.
         parser.error('--cfg-options takes pairs KEY=VALUE without blanks; VALUE is no dict(...)')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
-
-
-def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config of either task.
-
-    Args:
-        path: Its file.
-        options: Settings that override it, from dotted keys.
-
-    Returns:
-        The config.
-
-    Raises:
-        ConfigError: There is no such file, its ``default_scope`` names no task, or it has no model.
-    """
-    if not Path(path).is_file():
-        raise ConfigError(f'the config {path} does not exist.')
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
-    task_of(cfg)
-    if cfg.get('model') is None:
-        raise ConfigError(f'{path} has no model: it is a part that whole configs inherit.')
-    return cfg
 
 
 def output_file(path: Path) -> Path:

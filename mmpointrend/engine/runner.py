@@ -18,12 +18,15 @@ from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
+from mmpointrend.data_files import without_pickles
 from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.checks import (
     LabelRange,
     check_checkpoint_classes,
     check_class_counts,
     check_dataset,
+    check_label_order,
+    check_metrics,
     check_same_classes,
     checked_config,
     name_files_on_loading,
@@ -151,18 +154,34 @@ class CheckedRunner(Runner):
             The data loader.
 
         Raises:
-            InputError: The dataset cannot be read, is empty, holds no annotation that can be used,
-                or its classes are not those of its annotation file.
+            InputError: The dataset cannot be read, reads a pickle, is empty, holds no annotation
+                that can be used, or its classes are not those of its annotation file.
         """
         if isinstance(dataloader, DataLoader):
             return dataloader
         dataset = dataloader['dataset']
-        with naming_the_dataset(dataset if isinstance(dataset, dict) else {}):
+        config = dataset if isinstance(dataset, dict) else {}
+        with naming_the_dataset(config), without_pickles(config):
             dataloader = {**dataloader, 'dataset': checked_config(dataset)}
             loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)
         name_files_on_loading(loader.dataset)
         return loader
+
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """Build the model; class weights are not read from a pickle.
+
+        Args:
+            model: Config or model.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: A pickle is read.
+        """
+        with without_pickles(model if isinstance(model, dict) else {}):
+            return super().build_model(model)
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop and compare its classes with the model's.
@@ -206,7 +225,8 @@ class CheckedRunner(Runner):
             watch_labels(loop.dataloader.dataset, labels, name)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
-        """Build the metrics; a missing or damaged annotation file is named.
+        """Build the metrics; a missing or damaged annotation file is named, annotation ids may
+        start at 0.
 
         Args:
             evaluator: Config of a metric, a list of them, or an evaluator.
@@ -215,12 +235,16 @@ class CheckedRunner(Runner):
             The evaluator.
 
         Raises:
-            InputError: An annotation file cannot be read.
+            InputError: An annotation file cannot be read or evaluated.
+            ConfigError: A metric cannot run here.
         """
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         configs = [metric for metric in metrics if isinstance(metric, dict)]
-        with naming_the_dataset(dict(datasets=configs)):
-            return super().build_evaluator(evaluator)
+        config = dict(datasets=configs)
+        with naming_the_dataset(config), without_pickles(config):
+            built = super().build_evaluator(evaluator)
+            check_metrics(built.metrics, metrics)
+        return built
 
     def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the validation loop and compare its classes with the model's.
@@ -256,6 +280,8 @@ class CheckedRunner(Runner):
         if isinstance(self._train_loop, BaseLoop):
             train_dataset = self._train_loop.dataloader.dataset
             check_same_classes(dataset, train_dataset, name, 'train_dataloader')
+        if hasattr(loop, 'evaluator'):
+            check_label_order(loop.evaluator.metrics, dataset)
         if evaluates:
             self._watch_labels_of(loop, name)
         return loop

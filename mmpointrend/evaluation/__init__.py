@@ -12,6 +12,7 @@ from mmpointrend.evaluation.gt_box import (
     GTBoxValLoop,
     predict_on_gt_boxes,
 )
+from mmpointrend.evaluation.lvis_metric import LVISMetric
 from mmpointrend.evaluation.trimap_iou_metric import TrimapIoUMetric
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'GTBoxMaskMetric',
     'GTBoxTestLoop',
     'GTBoxValLoop',
+    'LVISMetric',
     'TrimapIoUMetric',
     'boundary_width',
     'mask_boundary',

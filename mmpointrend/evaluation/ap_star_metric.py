@@ -1,53 +1,22 @@
 # Copyright (c) The mmpointrend authors.
 """AP*: COCO models on LVIS's annotations of the same images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
-from mmdet.datasets.api_wrappers import COCO
-from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
+from mmpointrend.data_files import read_json
 from mmpointrend.errors import ConfigError, InputError
-from mmpointrend.evaluation.coco_boundary_metric import CocoBoundaryMetric, evaluate_coco
+from mmpointrend.evaluation.coco_boundary_metric import CocoBoundaryMetric
+from mmpointrend.evaluation.coco_truth import number_annotations
 from mmpointrend.evaluation.cocofy import COCO_CATEGORIES, cocofy
+from mmpointrend.evaluation.federated import evaluate_federated
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
-_MAX_DETECTIONS = 300
 _ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
-
-
-def most_confident(records: Iterable[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The ``count`` records of highest score of each image, the earlier first where scores agree.
-
-    Args:
-        records: COCO results.
-        count: How many of an image to keep.
-    """
-    by_image: dict[Any, list[dict[str, Any]]] = {}
-    for record in records:
-        by_image.setdefault(record['image_id'], []).append(record)
-    return [
-        record
-        for image in by_image.values()
-        for record in sorted(image, key=lambda r: r['score'], reverse=True)[:count]
-    ]
-
-
-def in_scope(records: Iterable[dict[str, Any]], truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """The records whose category is annotated or negative in their image.
-
-    Of the others LVIS does not say whether they are there.
-
-    Args:
-        records: COCO results.
-        truth: LVIS annotations.
-    """
-    known = {image['id']: set(image['neg_category_ids']) for image in truth['images']}
-    for annotation in truth['annotations']:
-        known[annotation['image_id']].add(annotation['category_id'])
-    return [record for record in records if record['category_id'] in known[record['image_id']]]
 
 
 @METRICS.register_module()
@@ -108,14 +77,12 @@ class APStarMetric(CocoBoundaryMetric):
             backend_args=backend_args,
             **kwargs,
         )
+        self.ann_file = ann_file
         try:
-            truth = cocofy(load(ann_file, backend_args=backend_args))
-        except (OSError, ValueError, TypeError) as error:
+            truth = cocofy(read_json(ann_file, 'the file', backend_args))
+        except InputError as error:
             raise InputError(f'the annotations {ann_file} of AP*: {error}') from error
-        # mmdet's reading of a file, without the file.
-        self._coco_api = COCO()
-        self._coco_api.dataset = truth
-        self._coco_api.createIndex()
+        self._take_truth(number_annotations(truth, ann_file))
         if prefix is None:
             self.prefix = 'ap_star' if truth['cocofied_from'] == 'v0.5' else 'ap_star_v1'
 
@@ -129,13 +96,8 @@ class APStarMetric(CocoBoundaryMetric):
             ConfigError: If the model's classes are not COCO's, its predictions hold no masks, or no
                 tested image is annotated.
         """
-        classes = self.dataset_meta['classes']
-        unknown = [name for name in classes if name not in COCO_CATEGORIES]
-        if unknown:
-            raise ConfigError(
-                f"AP* is for models of COCO's classes, but the dataset has {', '.join(unknown)}."
-            )
-        self.cat_ids = [COCO_CATEGORIES[name][0] for name in classes]
+        if not results:
+            return no_figures(self._names_of_figures(), self.prefix)
         annotated = set(self._coco_api.imgs)
         seen = [pair for pair in results if pair[1]['img_id'] in annotated]
         self.img_ids = sorted({prediction['img_id'] for _, prediction in seen})
@@ -151,17 +113,26 @@ class APStarMetric(CocoBoundaryMetric):
             )
         return super().compute_metrics(seen)
 
+    def _check_image(self, number: Any, size: tuple[int, ...]) -> None:
+        """LVIS annotates some of COCO's images."""
+        if number in self._coco_api.imgs:
+            super()._check_image(number, size)
+
+    def _ids_of_classes(self, classes: Sequence[str]) -> list[int]:
+        unknown = [name for name in classes if name not in COCO_CATEGORIES]
+        if unknown:
+            raise ConfigError(
+                f"AP* is for models of COCO's classes, but the dataset has {', '.join(unknown)}."
+            )
+        return [COCO_CATEGORIES[name][0] for name in classes]
+
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
-        truth = self._coco_api.dataset
-        return evaluate_coco(
-            truth,
-            # faster-coco-eval would drop those out of scope as well, but fails on an image of which
-            # it drops all.
-            in_scope(most_confident(records, _MAX_DETECTIONS), truth),
+        return evaluate_federated(
+            self._truth_for(metric),
+            records,
             metric,
             dilation_ratio=self.dilation_ratio,
             cat_ids=[number for number in self.cat_ids if number in self._coco_api.cats],
             img_ids=self.img_ids,
             iou_thrs=self.iou_thrs,
-            federated=True,
         )

@@ -14,6 +14,7 @@ from mmpointrend.evaluation.boundary import (
     mask_boundary,
 )
 from mmpointrend.evaluation.label_map_metric import LabelMapMetric, mean_over_classes, percent
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
 
@@ -66,11 +67,18 @@ class BoundaryIoUMetric(LabelMapMetric):
 
         Args:
             results: (num_classes, 2) counts of every image.
+
+        Returns:
+            The figures; nan if there is no result.
         """
+        classes = self.dataset_meta['classes']
+        if not results:
+            names = ['mBoundaryIoU', *(f'BoundaryIoU.{name}' for name in classes)]
+            return no_figures(names, 'boundary IoU')
         iou = percent(*np.sum(results, axis=0).T)
         table = PrettyTable(['Class', 'BoundaryIoU'])
         figures = {'mBoundaryIoU': mean_over_classes(iou)}
-        for name, value in zip(self.dataset_meta['classes'], iou, strict=True):
+        for name, value in zip(classes, iou, strict=True):
             table.add_row([name, f'{value:.2f}'])
             figures[f'BoundaryIoU.{name}'] = round(float(value), 2)
         MMLogger.get_current_instance().info(f'per class boundary IoU:\n{table.get_string()}')

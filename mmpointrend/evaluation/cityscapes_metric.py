@@ -13,7 +13,10 @@ from mmdet.evaluation.metrics import cityscapes_metric as mmdet_metric
 from mmengine.logging import MMLogger
 from prettytable import PrettyTable
 
+from mmpointrend.data_files import inside
+from mmpointrend.engine.checks.names import some_names
 from mmpointrend.errors import ConfigError, InputError
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
 _IMAGE, _TRUTH = '_leftImg8bit', '_gtFine_instanceIds.png'
@@ -89,8 +92,15 @@ class CityscapesMetric(CityScapesMetric):
 
         Raises:
             InputError: If the ground truth of an image is missing or damaged; it is named.
-            ConfigError: If masks and ground truth differ in size.
+            ConfigError: If masks and ground truth differ in size, or a class is not Cityscapes'.
         """
+        unknown = [n for n in self.dataset_meta['classes'] if n not in self._args.instLabels]
+        if unknown:
+            raise ConfigError(
+                f"Cityscapes' AP is of {', '.join(self._args.instLabels)}, but the dataset has the "
+                f'classes {some_names(unknown)}: take CityscapesDataset, or mmpointrend.'
+                'CocoBoundaryMetric for other classes.'
+            )
         if self.format_only:
             super().process(data_batch, data_samples)
             return
@@ -143,8 +153,11 @@ class CityscapesMetric(CityScapesMetric):
 
     def _truth_of(self, image: Path) -> str:
         """Path of the instance ids of an image."""
-        path = (
-            Path(self.seg_prefix) / image.parent.name / (image.stem.removesuffix(_IMAGE) + _TRUTH)
+        # Folders of cities are often links.
+        path = inside(
+            str(self.seg_prefix),
+            f'{image.parent.name}/{image.stem.removesuffix(_IMAGE)}{_TRUTH}'.lstrip('/'),
+            follow_links=True,
         )
         if self.backend_args is None and not path.is_file():
             raise InputError(
@@ -158,9 +171,15 @@ class CityscapesMetric(CityScapesMetric):
 
         Args:
             results: Instances and predictions of every image.
+
+        Returns:
+            The figures; nan if there is no result.
         """
         if self.format_only:
             return super().compute_metrics(results)
+        if not results:
+            names = ['mAP', 'AP@50', *(f'{name}_mAP' for name in self._args.instLabels)]
+            return no_figures(names, self.prefix)
         matches = dict(enumerate(results))
         ap = np.array(
             [

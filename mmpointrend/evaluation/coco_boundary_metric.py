@@ -1,71 +1,32 @@
 # Copyright (c) The mmpointrend authors.
 """COCO AP by either implementation, with Boundary AP among its metrics."""
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from mmdet.evaluation import CocoMetric
 from mmengine.fileio import load
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 
-from mmpointrend.errors import ConfigError
+from mmpointrend.data_files import read_json
+from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation.boundary import check_dilation_ratio
+from mmpointrend.evaluation.coco_truth import category_ids, coco_api, number_annotations
+from mmpointrend.evaluation.evaluate_coco import evaluate_coco
+from mmpointrend.evaluation.mask_truth import with_masks
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
 _STATS = {'mAP': 0, 'mAP_50': 1, 'mAP_75': 2, 'mAP_s': 3, 'mAP_m': 4, 'mAP_l': 5, 'AR@100': 8}
+_AP_ITEMS = tuple(_STATS)[:6]
+# pycocotools' of proposals.
+_RECALL_ITEMS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
 _BACKENDS = ('pycocotools', 'faster-coco-eval')
-
-
-def evaluate_coco(
-    ground_truth: dict[str, Any],
-    predictions: list[dict[str, Any]],
-    iou_type: str = 'boundary',
-    dilation_ratio: float = 0.02,
-    cat_ids: Sequence[int] | None = None,
-    img_ids: Sequence[int] | None = None,
-    iou_thrs: Sequence[float] | None = None,
-    federated: bool = False,
-) -> COCOeval_faster:
-    """Runs COCO's evaluation, at most 100 detections an image, by faster-coco-eval.
-
-    Args:
-        ground_truth: The content of a COCO instance file. It is not changed.
-        predictions: COCO results with RLE ``segmentation``; without ``bbox``, so that the sizes
-            are those of the masks (``bbox`` alone where ``iou_type`` is ``bbox``). They are not
-            changed.
-        iou_type: ``boundary`` (the lesser of mask IoU and boundary IoU), ``segm`` or ``bbox``.
-        dilation_ratio: Boundary width as a share of the image's diagonal.
-        cat_ids: Categories to evaluate; all where None.
-        img_ids: Images to evaluate; all where None.
-        iou_thrs: IoU thresholds; 0.5 to 0.95 in steps of 0.05 where None.
-        federated: LVIS's rules: up to 300 detections an image and category; detections whose
-            category is neither annotated nor negative in their image (``neg_category_ids``) are
-            dropped, and unmatched ones whose category is not exhaustively annotated there
-            (``not_exhaustive_category_ids``) are ignored.
-
-    Returns:
-        The evaluator; ``stats`` holds the twelve COCO figures in [0, 1], -1 where there is no
-        ground truth.
-    """
-    truth = COCO(ground_truth, use_deepcopy=True)
-    evaluator = COCOeval_faster(
-        truth,
-        truth.loadRes(predictions),
-        iouType=iou_type,
-        boundary_dilation_ratio=dilation_ratio,
-        lvis_style=federated,
-    )
-    if federated:
-        evaluator.params.maxDets = [300]
-    for name, value in (('catIds', cat_ids), ('imgIds', img_ids), ('iouThrs', iou_thrs)):
-        if value is not None:
-            setattr(evaluator.params, name, np.asarray(value) if name == 'iouThrs' else list(value))
-    evaluator.run()
-    return evaluator
+_METRICS = ('bbox', 'segm', 'boundary', 'proposal', 'proposal_fast')
 
 
 @METRICS.register_module()
@@ -79,7 +40,11 @@ class CocoBoundaryMetric(CocoMetric):
 
     Source: "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation" (2103.16562).
 
+    Labels follow the classes by name, in whatever order the file has its categories; annotation
+    ids may start at 0, where COCO's own evaluation would never find the first object.
+
     Args:
+        ann_file: COCO annotations, JSON; where None, the ground truth is that of the samples.
         metric: One or several of ``CocoMetric``'s and ``boundary``.
         dilation_ratio: Width of the boundary as a share of the image's diagonal; 0.02 for COCO
             and LVIS, 0.005 for Cityscapes.
@@ -89,13 +54,24 @@ class CocoBoundaryMetric(CocoMetric):
         **kwargs: ``CocoMetric``'s.
 
     Raises:
-        ConfigError: If ``dilation_ratio`` is not in (0, 1), there is no such backend, or it does
-            not have one of ``metric_items``.
+        ConfigError: If ``dilation_ratio`` is not in (0, 1), or there is no such backend, metric or
+            one of ``metric_items``.
+        InputError: If the annotations cannot be evaluated.
     """
+
+    # Figures that faster-coco-eval has by their place in its list, and those that are printed.
+    stats: Mapping[str, int] = _STATS
+    default_items: Sequence[str] = _AP_ITEMS
+    # Whether labels of the dataset are known to follow its classes; CheckedRunner sees to it.
+    dataset_goes_by_names = False
+    cat_ids: Any
+    metrics: list[str]
+    _mask_api: Any = None
 
     def __init__(
         self,
-        *args: Any,
+        ann_file: str | None = None,
+        *,
         metric: str | Sequence[str] = ('bbox', 'segm', 'boundary'),
         dilation_ratio: float = 0.02,
         backend: str = 'pycocotools',
@@ -104,15 +80,75 @@ class CocoBoundaryMetric(CocoMetric):
         if backend not in _BACKENDS:
             raise ConfigError(f'backend must be one of {_BACKENDS}, but got {backend!r}.')
         names = [metric] if isinstance(metric, str) else list(metric)
+        unknown = [name for name in names if name not in _METRICS]
+        if unknown:
+            raise ConfigError(f'metric must be some of {_METRICS}, but got {unknown}.')
+        if kwargs.get('format_only') and kwargs.get('outfile_prefix') is None:
+            raise ConfigError('format_only=True needs outfile_prefix, the path of what is written.')
         faster = ('boundary',) if backend == 'pycocotools' else ('bbox', 'segm', 'boundary')
-        super().__init__(*args, metric=[name for name in names if name not in faster], **kwargs)
+        super().__init__(metric=[name for name in names if name not in faster], **kwargs)
         self.faster_metrics = [name for name in names if name in faster]
         self.dilation_ratio = check_dilation_ratio(dilation_ratio)
-        unknown = set(self.metric_items or ()) - set(_STATS)
-        if unknown and backend == 'faster-coco-eval':
+        self._check_items(backend)
+        self.ann_file = ann_file
+        if ann_file is not None:
+            content = read_json(ann_file, backend_args=self.backend_args)
+            self._take_truth(number_annotations(content, ann_file))
+
+    def _take_truth(self, content: dict[str, Any]) -> None:
+        """Indexes the annotations, for boxes and for masks, as mmdet does for a file."""
+        self._coco_api = self._mask_api = coco_api(content)
+        if self._compares_masks:
+            masks = with_masks(content, str(self.ann_file))
+            if masks is not content:
+                self._mask_api = coco_api(masks)
+
+    @property
+    def _compares_masks(self) -> bool:
+        return bool({'segm', 'boundary'} & {*self.metrics, *self.faster_metrics})
+
+    def _check_items(self, backend: str) -> None:
+        """Refuses figures that there are not, before the first evaluation."""
+        known = self.stats if backend == 'faster-coco-eval' else (*_AP_ITEMS, *_RECALL_ITEMS)
+        unknown = sorted(set(self.metric_items or ()) - set(known))
+        if unknown:
             raise ConfigError(
-                f"metric_items of backend 'faster-coco-eval' are {', '.join(_STATS)}; it has no "
-                f'{", ".join(sorted(unknown))}.'
+                f'metric_items of backend {backend!r} are {", ".join(known)}; it has no '
+                f'{", ".join(unknown)}.'
+            )
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Collects the predictions of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Data samples as dicts, with ``img_id``, ``ori_shape`` and
+                ``pred_instances``.
+
+        Raises:
+            ConfigError: If an image is not one of the annotation file.
+            InputError: If masks are compared and the file has the image in another size.
+        """
+        if self._coco_api is not None:
+            for sample in data_samples:
+                self._check_image(sample['img_id'], tuple(sample['ori_shape'][:2]))
+        super().process(data_batch, data_samples)
+
+    def _check_image(self, number: Any, size: tuple[int, ...]) -> None:
+        entry = self._coco_api.imgs.get(number)
+        if entry is None:
+            raise ConfigError(
+                f'the tested image of id {number!r} is not in {self.ann_file}: set ann_file to the '
+                'annotations of the dataset that is tested.'
+            )
+        if not self._compares_masks or not self._coco_api.imgToAnns.get(number):
+            return
+        stated = (entry.get('height'), entry.get('width'))
+        # Masks of different sizes have no IoU, without a word.
+        if stated != size:
+            raise InputError(
+                f'the image {number!r} has height and width {stated} in {self.ann_file}, but is of '
+                f'{size} where it is tested: correct the entry.'
             )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -121,13 +157,96 @@ class CocoBoundaryMetric(CocoMetric):
         Args:
             results: What ``process`` collected, pairs of ground truth and prediction.
 
+        Returns:
+            The figures; nan if there is no result.
+
         Raises:
-            ConfigError: If masks are asked for and the predictions hold none.
+            ConfigError: If masks are asked for and the predictions hold none, or the annotations
+                are not of the dataset's classes.
         """
-        metrics = super().compute_metrics(results)
+        if not results:
+            return no_figures(self._names_of_figures(), self.prefix)
+        if self._coco_api is not None:
+            results = self._by_name(results)
+            if self.img_ids is None:
+                self._tell_of_missed({prediction['img_id'] for _, prediction in results})
+        metrics = self._figures_of_mmdet(results)
+        metrics.update(self._figures_of_no_detection(metrics))
         if self.faster_metrics and not self.format_only:
             metrics.update(self._faster_figures([prediction for _, prediction in results]))
         return metrics
+
+    def _figures_of_mmdet(self, results: list) -> dict[str, float]:
+        """Figures of mmdet's own metrics, of masks by the annotations that have one."""
+        boxes = self._coco_api
+        if self._mask_api in (None, boxes) or 'segm' not in self.metrics or self.format_only:
+            return super().compute_metrics(results)
+        names, figures = self.metrics, {}
+        try:
+            for kind, api in (('boxes', boxes), ('segm', self._mask_api)):
+                self._coco_api = api
+                self.metrics = [name for name in names if (name == 'segm') == (kind == 'segm')]
+                figures.update(super().compute_metrics(results))
+        finally:
+            self.metrics, self._coco_api = names, boxes
+        return figures
+
+    def _figures_of_no_detection(self, figures: dict[str, float]) -> dict[str, float]:
+        """Figures that mmdet leaves out if nothing was detected in any image."""
+        items = self.metric_items or self.default_items
+        added: dict[str, float] = {}
+        for metric in {'bbox', 'segm'} & set(self.metrics) if not self.format_only else ():
+            if f'{metric}_{items[0]}' not in figures:
+                stats = self._evaluate(metric, []).all_stats
+                for item in items:
+                    place = self.stats.get(item)
+                    added[f'{metric}_{item}'] = 0.0 if place is None else float(stats[place])
+        return added
+
+    def _names_of_figures(self) -> list[str]:
+        """Names of all figures but the classes' own."""
+        names: list[str] = []
+        for metric in (*self.metrics, *self.faster_metrics) if not self.format_only else ():
+            if metric == 'proposal_fast':
+                names += [f'AR@{number}' for number in self.proposal_nums]
+            elif metric == 'proposal':
+                names += self.metric_items or _RECALL_ITEMS
+            else:
+                names += [f'{metric}_{item}' for item in self.metric_items or self.default_items]
+        return names
+
+    def _by_name(self, results: list) -> list:
+        """The results with labels that number the categories in the order of their ids.
+
+        pycocotools sorts the categories, and mmdet names those of its table in the order of labels.
+        """
+        if self.cat_ids is None:
+            ids = self._ids_of_classes(self.dataset_meta['classes'])
+            self.cat_ids = sorted(ids)
+            self._ranks = np.array([self.cat_ids.index(number) for number in ids], np.int64)
+        return [
+            (truth, dict(prediction, labels=self._ranks[_whole(prediction['labels'])]))
+            for truth, prediction in results
+        ]
+
+    def _ids_of_classes(self, classes: Sequence[str]) -> list:
+        """Category id of each label."""
+        categories = self._coco_api.dataset['categories']
+        tell = not self.dataset_goes_by_names
+        return category_ids(classes, categories, str(self.ann_file), tell=tell)
+
+    def _tell_of_missed(self, tested: set) -> None:
+        """Warns of images of the annotation file that were not tested."""
+        missed = [
+            n for n in self._coco_api.imgs if n not in tested and self._coco_api.imgToAnns.get(n)
+        ]
+        if missed:
+            print_log(
+                f'{len(missed)} of the {len(self._coco_api.imgs)} images of {self.ann_file}, the '
+                f'first of id {missed[0]!r}, were not tested: their objects count as missed.',
+                'current',
+                logging.WARNING,
+            )
 
     def _faster_figures(self, predictions: Sequence[dict]) -> dict[str, float]:
         """Figures of the metrics that faster-coco-eval computes."""
@@ -151,7 +270,7 @@ class CocoBoundaryMetric(CocoMetric):
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
         """Evaluates the records of one kind."""
         return evaluate_coco(
-            self._coco_api.dataset,
+            self._truth_for(metric),
             records,
             metric,
             dilation_ratio=self.dilation_ratio,
@@ -160,18 +279,20 @@ class CocoBoundaryMetric(CocoMetric):
             iou_thrs=self.iou_thrs,
         )
 
+    def _truth_for(self, metric: str) -> dict[str, Any]:
+        return (self._coco_api if metric == 'bbox' else self._mask_api or self._coco_api).dataset
+
     def _figures(self, metric: str, evaluator: COCOeval_faster) -> dict[str, float]:
         """Named figures of one evaluation, which also go to the log."""
-        items = self.metric_items or [name for name in _STATS if name != 'AR@100']
         figures = {
-            f'{metric}_{item}': float(evaluator.stats[_STATS[item]])
-            for item in items
-            if item in _STATS
+            f'{metric}_{item}': float(evaluator.all_stats[self.stats[item]])
+            for item in self.metric_items or self.default_items
+            if item in self.stats
         }
         if self.classwise:
             precision = evaluator.eval['precision'][:, :, :, 0, -1]
             for index, category in enumerate(
-                self._coco_api.load_cats(evaluator.params.catIds)  # which it has sorted
+                evaluator.cocoGt.load_cats(evaluator.params.catIds)  # which it has sorted
             ):
                 values = precision[:, :, index]
                 values = values[values > -1]
@@ -182,3 +303,8 @@ class CocoBoundaryMetric(CocoMetric):
             + ', '.join(f'{name} {value:.4f}' for name, value in figures.items())
         )
         return figures
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Labels as indices, of an image without detections too, where torch has made floats."""
+    return np.asarray(labels).astype(np.int64)

@@ -5,6 +5,7 @@ LVIS annotates COCO's images anew, with its own categories. The two vocabularies
 synsets: LVIS id -> synset -> COCO id.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmpointrend.errors import InputError
@@ -93,7 +94,12 @@ COCO_CATEGORIES = {
     'toothbrush': (90, 'toothbrush.n.01'),
 }
 
-_FEDERATED = ('neg_category_ids', 'not_exhaustive_category_ids')
+FEDERATED = ('neg_category_ids', 'not_exhaustive_category_ids')
+_NEEDED = {
+    'images': ('id', 'coco_url', *FEDERATED),
+    'annotations': ('image_id', 'category_id'),
+    'categories': ('id', 'synset'),
+}
 
 
 def lvis_version(content: dict[str, Any]) -> str:
@@ -128,7 +134,7 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: If this is no LVIS file, or one of v1 without a val2017 image.
     """
-    _check(content)
+    check_lvis(content, _NEEDED)
     version = lvis_version(content)
     by_synset = {synset: (number, name) for name, (number, synset) in COCO_CATEGORIES.items()}
     kept = {
@@ -140,8 +146,8 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
     images = [
         dict(
             image,
-            file_name=image['coco_url'].rpartition('/')[2],
-            **{key: [kept[i]['id'] for i in image[key] if i in kept] for key in _FEDERATED},
+            file_name=_file_name(image['coco_url']),
+            **{key: [kept[i]['id'] for i in image[key] if i in kept] for key in FEDERATED},
         )
         for image in content['images']
         if version == 'v0.5' or '/val2017/' in image['coco_url']
@@ -155,7 +161,7 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
         if annotation['category_id'] in kept and annotation['image_id'] in image_ids
     ]
     used = {annotation['category_id'] for annotation in annotations}
-    used.update(number for image in images for key in _FEDERATED for number in image[key])
+    used.update(number for image in images for key in FEDERATED for number in image[key])
     return dict(
         content,
         cocofied_from=version,
@@ -168,12 +174,24 @@ def cocofy(content: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _check(content: dict[str, Any]) -> None:
-    needed = {
-        'images': ('id', 'coco_url', *_FEDERATED),
-        'annotations': ('image_id', 'category_id'),
-        'categories': ('id', 'synset'),
-    }
+def _file_name(url: str) -> str:
+    """Name of an image, from its address."""
+    name = url.rpartition('/')[2]
+    if name in ('', '.', '..'):
+        raise InputError(f'the coco_url {url!r:.100} names no image.')
+    return name
+
+
+def check_lvis(content: Any, needed: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what is not LVIS's.
+
+    Args:
+        content: A file as loaded from JSON.
+        needed: For each of its lists the keys that every entry must have.
+
+    Raises:
+        InputError: A list or key is missing, or of another type.
+    """
     for kind, keys in needed.items():
         entries = content.get(kind) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
@@ -183,3 +201,16 @@ def _check(content: dict[str, Any]) -> None:
             raise InputError(
                 f'this is no LVIS file: {", ".join(sorted(lacking))} is missing in {kind}.'
             )
+        for key in keys:
+            odd = next((e[key] for e in entries if not _fits(key, e[key])), None)
+            if odd is not None:
+                raise InputError(f'this is no LVIS file: {key} in {kind} is {odd!r:.100}.')
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is of the type, or one of the values, that LVIS has there."""
+    if key in FEDERATED:
+        return isinstance(value, list) and all(isinstance(number, int) for number in value)
+    if key in ('coco_url', 'synset'):
+        return isinstance(value, str)
+    return value in ('r', 'c', 'f') if key == 'frequency' else isinstance(value, int)

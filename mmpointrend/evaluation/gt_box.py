@@ -30,6 +30,7 @@ from mmpointrend.evaluation.boundary import (
     intersection_and_union,
     mask_boundary,
 )
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.outlines import check_polygons
 from mmpointrend.registry import LOOPS, METRICS
 
@@ -210,7 +211,13 @@ class GTBoxMaskMetric(BaseMetric):
 
         Args:
             results: (n, 3) area, mask IoU, boundary IoU of every image.
+
+        Returns:
+            The figures; nan if there is no result.
         """
+        if not results:
+            names = [f'{name}_IoU{size}' for name in ('mask', 'boundary') for size in _SIZES]
+            return no_figures(names, self.prefix)
         area, mask_iou, boundary_iou = np.concatenate(results).T
         figures = {}
         for name, values in (('mask_IoU', mask_iou), ('boundary_IoU', boundary_iou)):

@@ -13,6 +13,7 @@ from prettytable import PrettyTable
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.boundary import distance_to_label_change
 from mmpointrend.evaluation.label_map_metric import LabelMapMetric, mean_over_classes, percent
+from mmpointrend.evaluation.no_figures import no_figures
 from mmpointrend.registry import METRICS
 
 
@@ -74,7 +75,12 @@ class TrimapIoUMetric(LabelMapMetric):
 
         Args:
             results: (len(widths), 2, num_classes) counts of every image.
+
+        Returns:
+            The figures; nan if there is no result.
         """
+        if not results:
+            return no_figures([f'mTrimapIoU_{r}px' for r in self.widths], 'trimap IoU')
         intersection, union = np.sum(results, axis=0).swapaxes(0, 1)
         iou = percent(intersection, union)
         table = PrettyTable(['Class', *(f'{r} px' for r in self.widths)])

@@ -38,7 +38,7 @@ def test_every_evaluator_of_the_page_can_be_built(repo, annotations):
             assert isinstance(METRICS.build({**metric, **file}), BaseMetric)
             built.add(metric['type'])
     named = set(re.findall(r'^\| \[.*\| `(mmpointrend\.\w+)`', page, re.M))
-    assert len(named) == 6 and built == named | {'IoUMetric'}
+    assert len(named) == 7 and built == named | {'IoUMetric'}
 
 
 def test_the_options_of_the_page_turn_a_config_into_one_of_ap_star(repo, annotations):

@@ -13,8 +13,8 @@ from pycocotools import mask as mask_api
 
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation import APStarMetric
-from mmpointrend.evaluation.ap_star_metric import most_confident
 from mmpointrend.evaluation.cocofy import COCO_CATEGORIES, cocofy
+from mmpointrend.evaluation.federated import most_confident
 from mmpointrend.registry import METRICS
 
 CLASSES = CocoDataset.METAINFO['classes']

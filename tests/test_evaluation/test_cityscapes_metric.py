@@ -231,3 +231,18 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(mmdet_metric, 'HAS_CITYSCAPESAPI', False)
     with pytest.raises(ConfigError, match=r'pip install "mmpointrend\[cityscapes\]"'):
         CityscapesMetric(seg_prefix='gtFine/val')
+
+
+def test_classes_of_other_data(tmp_path):
+    metric = CityscapesMetric(seg_prefix=str(tmp_path))
+    metric.dataset_meta = {'classes': ('car', 'tree', 'sky')}
+    with pytest.raises(ConfigError, match=r'but the dataset has the classes \(tree, sky\)'):
+        metric.process({}, [])
+
+
+def test_the_truth_lies_in_its_folder(tmp_path):
+    metric = CityscapesMetric(seg_prefix=str(tmp_path / 'val'))
+    metric.dataset_meta = {'classes': CLASSES}
+    (tmp_path / 'b_gtFine_instanceIds.png').write_bytes(b'')
+    with pytest.raises(InputError, match=r"'\.\./b_gtFine_instanceIds\.png' leads out"):
+        metric.process({}, [dict(img_path='images/../b_leftImg8bit.png')])

@@ -11,7 +11,7 @@ from pycocotools import mask as mask_api
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation import CocoBoundaryMetric
-from mmpointrend.evaluation.coco_boundary_metric import evaluate_coco
+from mmpointrend.evaluation.evaluate_coco import evaluate_coco
 from mmpointrend.registry import METRICS
 
 SIDE = 200  # diagonal 282.8: the boundary is 6 pixels wide

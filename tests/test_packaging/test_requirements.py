@@ -15,7 +15,12 @@ from mmpointrend.version import NEIGHBOURS
 
 REPO = Path(__file__).resolve().parents[2]
 # Modules whose distribution has another name.
-DISTRIBUTIONS = {'cv2': 'opencv-python', 'mmseg': 'mmsegmentation', 'PIL': 'pillow'}
+DISTRIBUTIONS = {
+    'cv2': 'opencv-python',
+    'mmseg': 'mmsegmentation',
+    'PIL': 'pillow',
+    'yaml': 'pyyaml',
+}
 # Comes with matplotlib, which is declared.
 CARRIED = {'pillow'}
 

@@ -131,6 +131,19 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch):
     broken.write_text(json.dumps(dict(imgWidth=20, imgHeight=20, objects=objects)))
     with pytest.raises(SystemExit, match="Cityscapes has no label 'hovercar'"):
         run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    for point, message in (
+        ([float('nan'), 0], 'has a point that is no number'),
+        ([float('inf'), 0], 'has a point that is no number'),
+        (['a', 'b'], 'is damaged or no polygon file'),
+        ([[1, 2], [3]], 'is damaged or no polygon file'),
+    ):
+        objects = [dict(label='car', polygon=[point, [9, 0], [9, 9]])]
+        broken.write_text(json.dumps(dict(imgWidth=20, imgHeight=20, objects=objects)))
+        with pytest.raises(SystemExit, match=message):
+            run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    broken.write_text('[' * 100_000)
+    with pytest.raises(SystemExit, match=f'{broken} is damaged or no polygon file'):
+        run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
     monkeypatch.setitem(sys.modules, 'cityscapesscripts.helpers.labels', None)
     with pytest.raises(SystemExit, match=r'pip install "mmpointrend\[cityscapes\]"'):
         run_converter('cityscapes_to_coco', tmp_path)

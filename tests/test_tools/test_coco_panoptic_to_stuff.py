@@ -2,6 +2,7 @@
 """The label maps of stuff, made of a panoptic file by the command and read by the dataset's pipeline."""
 
 import json
+import os
 import runpy
 import sys
 
@@ -102,4 +103,64 @@ def test_what_cannot_be_converted_is_named(repo, panoptic, monkeypatch):
     Image.fromarray(np.array(COLOURS, np.uint8)).save(panoptic / 'panoptic' / 'a.png')
     (panoptic / 'stuff').touch()
     with pytest.raises(SystemExit, match=r'stuff/a\.png cannot be written'):
+        convert(repo, panoptic, monkeypatch)
+
+
+def rename(root, name):
+    """Gives the only map another name in the annotation file."""
+    content = json.loads((root / 'panoptic.json').read_text())
+    content['annotations'][0]['file_name'] = name
+    (root / 'panoptic.json').write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize('kind', ['dots', 'absolute', 'link in the target', 'link in the source'])
+def test_names_stay_in_their_folders(kind, repo, panoptic, monkeypatch):
+    victim = panoptic / 'victim.png'
+    victim.write_bytes((panoptic / 'panoptic' / 'a.png').read_bytes())
+    before = victim.read_bytes()
+    (panoptic / 'stuff').mkdir()
+    if kind == 'link in the target':
+        (panoptic / 'stuff' / 'a.png').symlink_to(victim)
+    elif kind == 'link in the source':
+        (panoptic / 'panoptic' / 'a.png').unlink()
+        (panoptic / 'panoptic' / 'a.png').symlink_to(victim)
+    else:
+        rename(panoptic, '../victim.png' if kind == 'dots' else str(victim))
+    for options in ((), ('--workers', '2')):
+        with pytest.raises(SystemExit, match=r'error: the file name .* leads'):
+            convert(repo, panoptic, monkeypatch, *options)
+    assert victim.read_bytes() == before
+    assert not [path for path in (panoptic / 'stuff').iterdir() if not path.is_symlink()]
+
+
+def test_folders_in_names_and_a_target_that_is_a_link(repo, panoptic, monkeypatch):
+    (panoptic / 'panoptic' / 'part').mkdir()
+    (panoptic / 'panoptic' / 'a.png').rename(panoptic / 'panoptic' / 'part' / 'a.png')
+    rename(panoptic, 'part/a.png')
+    (panoptic / 'disk').mkdir()
+    (panoptic / 'stuff').symlink_to(panoptic / 'disk')
+    convert(repo, panoptic, monkeypatch)
+    written = np.asarray(Image.open(panoptic / 'disk' / 'part' / 'a.png'))
+    np.testing.assert_array_equal(written, EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ('name', 'complaint'),
+    [
+        ('a.sh', "'a.sh' is not of a PNG file"),
+        (7, '7 in place of a file name'),
+        ('pipe.png', 'pipe.png is a pipe or a device'),
+        ('b.png', 'b.png does not exist'),
+    ],
+)
+def test_other_names(name, complaint, repo, panoptic, monkeypatch):
+    os.mkfifo(panoptic / 'panoptic' / 'pipe.png')
+    rename(panoptic, name)
+    with pytest.raises(SystemExit, match=complaint):
+        convert(repo, panoptic, monkeypatch)
+
+
+def test_panoptic_maps_are_not_overwritten(repo, panoptic, monkeypatch):
+    (panoptic / 'stuff').symlink_to(panoptic / 'panoptic')
+    with pytest.raises(SystemExit, match='holds the panoptic maps, which would be overwritten'):
         convert(repo, panoptic, monkeypatch)

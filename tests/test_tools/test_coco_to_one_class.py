@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 
+import pytest
 from pycocotools.coco import COCO
+from tiny_runs import run_converter
 
 SOURCE = dict(
     info=dict(year=2017),
@@ -48,3 +50,20 @@ def test_what_is_no_instances_file_is_refused(repo, tmp_path):
     assert done.returncode == 2
     assert 'captions.json: this is no COCO instances file: it has no categories' in done.stderr
     assert not (tmp_path / 'out.json').exists()
+
+
+def test_what_would_end_in_a_traceback(tmp_path, capsys):
+    source = tmp_path / 'in.json'
+    for content, complaint in (
+        ('[' * 100_000, 'is nested too deeply'),
+        ('[]', 'it has no images, annotations, categories'),
+        (json.dumps(SOURCE | dict(annotations=[7])), 'it has no annotations'),
+    ):
+        source.write_text(content)
+        with pytest.raises(SystemExit):
+            run_converter('coco_to_one_class', source, tmp_path / 'out.json')
+        assert complaint in capsys.readouterr().err
+    source.write_text(json.dumps(SOURCE))
+    with pytest.raises(SystemExit):
+        run_converter('coco_to_one_class', source, tmp_path)
+    assert f'{tmp_path} cannot be written' in capsys.readouterr().err

@@ -30,3 +30,26 @@ def test_what_is_no_lvis_file_is_refused(tmp_path):
     ):
         run_converter('cocofy_lvis', source, tmp_path / 'out.json')
     assert not (tmp_path / 'out.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'complaint'),
+    [
+        (dict(coco_url='http://coco/val2017/..'), r"the coco_url '.*/\.\.' names no image"),
+        (dict(coco_url=7), 'coco_url in images is 7'),
+        (dict(neg_category_ids='a'), "neg_category_ids in images is 'a'"),
+    ],
+)
+def test_odd_values_are_refused(change, complaint, tmp_path):
+    image = dict(id=1, coco_url='http://coco/val2017/1.jpg', neg_category_ids=[])
+    image |= dict(not_exhaustive_category_ids=[]) | change
+    source = tmp_path / 'lvis.json'
+    source.write_text(json.dumps(dict(images=[image], annotations=[], categories=[])))
+    with pytest.raises(SystemExit, match=complaint):
+        run_converter('cocofy_lvis', source, tmp_path / 'out.json')
+
+
+def test_deep_json_is_refused(tmp_path):
+    (tmp_path / 'deep.json').write_text('[' * 100_000)
+    with pytest.raises(SystemExit, match=r'deep\.json is nested too deeply'):
+        run_converter('cocofy_lvis', tmp_path / 'deep.json', tmp_path / 'out.json')

@@ -21,9 +21,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_api
 from shapely import make_valid
+from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from mmpointrend.data_files import check_regular
 from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import ConfigError, InputError
 
@@ -84,6 +86,8 @@ def visible_polygons(path: Path) -> Iterator[dict[str, Any]]:
         label = name2label[name]
         if item.deleted or label.id < 0 or len(item.polygon) < 3:
             continue
+        if not np.isfinite(item.polygon).all():
+            raise InputError(f'{path}: an outline of {item.label!r} has a point that is no number.')
         # An outline may cross itself; what it encloses then is what the rasteriser fills.
         outline = make_valid(Polygon(np.array(item.polygon) + 0.5))
         outline = outline.buffer(0.5, join_style='mitre', mitre_limit=2)
@@ -148,6 +152,7 @@ def convert(folder: Path, as_pixels: bool) -> dict[str, Any]:
     )
     for path in sorted(folder.glob(f'*/*{_POLYGONS}')):
         stem = path.name.removesuffix(_POLYGONS)
+        check_regular(path, 'the polygon file')
         try:
             size = json.loads(path.read_text())
             image = dict(
@@ -163,7 +168,10 @@ def convert(folder: Path, as_pixels: bool) -> dict[str, Any]:
             )
         except InputError:
             raise
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (
+            ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError,
+            ShapelyError,
+        ) as error:  # fmt: skip
             raise InputError(f'{path} is damaged or no polygon file ({error!r}).') from error
         content['images'].append(image)
         for instance in instances:

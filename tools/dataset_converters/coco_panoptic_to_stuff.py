@@ -8,7 +8,7 @@ Usage: python tools/dataset_converters/coco_panoptic_to_stuff.py data/coco/annot
 
 import argparse
 import functools
-import json
+from collections.abc import Iterable
 from contextlib import nullcontext
 from multiprocessing import Pool
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from mmpointrend.data_files import check_regular, inside, read_json
 from mmpointrend.datasets import CocoPanopticStuffDataset
 from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import InputError
@@ -74,8 +75,8 @@ def read_segments(path: Path) -> dict[str, dict[int, int]]:
     Raises:
         InputError: It is no panoptic file of COCO 2017.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         labels = labels_of_categories(content['categories'])
         segments = {
             entry['file_name']: {s['id']: labels[s['category_id']] for s in entry['segments_info']}
@@ -83,7 +84,7 @@ def read_segments(path: Path) -> dict[str, dict[int, int]]:
         }
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path} is no COCO panoptic file ({error!r}).') from error
     if not segments:
         raise InputError(f'{path} is no COCO panoptic file: it has no annotations.')
@@ -99,15 +100,44 @@ def convert(item: tuple[str, dict[int, int]], source: Path, target: Path) -> Non
         target: Folder of the label maps.
 
     Raises:
-        InputError: The panoptic PNG file is missing or damaged.
+        InputError: The panoptic PNG file is missing or damaged, or a file lies outside of its folder.
     """
     name, labels = item
+    path, goal = inside(source, name), inside(target, name)
+    check_regular(path, 'the panoptic map')
     try:
-        colours = np.asarray(Image.open(source / name).convert('RGB'), dtype=np.int64)
-    except OSError as error:
-        raise InputError(f'the panoptic map {source / name} cannot be read ({error}).') from error
+        colours = np.asarray(Image.open(path).convert('RGB'), dtype=np.int64)
+    # An image of more pixels than PIL takes is an error of its own.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f'the panoptic map {path} cannot be read ({error}).') from error
     label_map = stuff_labels(colours @ np.array([1, 256, 65536]), labels)
-    Image.fromarray(label_map).save(output_file(target / name))
+    output_file(goal)
+    try:
+        Image.fromarray(label_map).save(goal, format='png')
+    except OSError as error:
+        raise InputError(f'{goal} cannot be written ({error}); give another one.') from error
+
+
+def check_names(names: Iterable[Any], source: Path, target: Path) -> None:
+    """Refuse names that lead out of the folders, before anything is written.
+
+    Args:
+        names: Those of the maps, as the panoptic file has them.
+        source: Folder of the panoptic PNG files.
+        target: Folder of the label maps.
+
+    Raises:
+        InputError: A name leads out, or is not of a PNG file, or the two folders are one.
+    """
+    if source.resolve() == target.resolve():
+        raise InputError(
+            f'{target} holds the panoptic maps, which would be overwritten: give another folder.'
+        )
+    for name in names:
+        # Links are looked at when a file is opened.
+        inside(target, name, follow_links=True)
+        if not name.endswith('.png'):
+            raise InputError(f'the file name {name!r:.200} is not of a PNG file.')
 
 
 def main() -> None:
@@ -119,6 +149,7 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=1, help='number of processes')
     args = parser.parse_args()
     segments = read_segments(args.annotations)
+    check_names(segments, args.source, args.target)
     work = functools.partial(convert, source=args.source, target=args.target)
     # A pool that is left by an error ends its processes; one worker is this process.
     with Pool(args.workers) if args.workers > 1 else nullcontext() as pool:

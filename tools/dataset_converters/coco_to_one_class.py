@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmpointrend.data_files import read_json
+
 
 def merge_categories(annotations: dict[str, Any], name: str) -> dict[str, Any]:
     """Give every annotation category 1.
@@ -26,13 +28,19 @@ def merge_categories(annotations: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         ValueError: If the file has no `images`, `annotations` or `categories`.
     """
-    missing = [key for key in ('images', 'annotations', 'categories') if key not in annotations]
+    kinds = ('images', 'annotations', 'categories')
+    missing = [key for key in kinds if not _is_list_of_dicts(annotations, key)]
     if missing:
         raise ValueError(f'this is no COCO instances file: it has no {", ".join(missing)}')
     merged = dict(annotations)
     merged['categories'] = [dict(id=1, name=name, supercategory=name)]
     merged['annotations'] = [dict(a, category_id=1) for a in annotations['annotations']]
     return merged
+
+
+def _is_list_of_dicts(content: Any, key: str) -> bool:
+    entries = content.get(key) if isinstance(content, dict) else None
+    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
 
 
 def main() -> None:
@@ -43,11 +51,14 @@ def main() -> None:
     parser.add_argument('--name', default='object', help='name of the only category')
     args = parser.parse_args()
     try:
-        merged = merge_categories(json.loads(args.source.read_text()), args.name)
-    except (OSError, ValueError) as error:
+        merged = merge_categories(read_json(args.source), args.name)
+    except ValueError as error:
         parser.error(f'{args.source}: {error}')
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    args.target.write_text(json.dumps(merged))
+    try:
+        args.target.parent.mkdir(parents=True, exist_ok=True)
+        args.target.write_text(json.dumps(merged))
+    except OSError as error:
+        parser.error(f'{args.target} cannot be written ({error})')
     print(
         f'{args.target}: {len(merged["images"])} images, {len(merged["annotations"])} '
         f'annotations of {args.name!r}'

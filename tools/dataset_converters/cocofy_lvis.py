@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mmpointrend.data_files import read_json
 from mmpointrend.engine.launch import output_file, run_cli
 from mmpointrend.errors import InputError
 from mmpointrend.evaluation.cocofy import cocofy
@@ -24,8 +25,8 @@ def main() -> None:
     parser.add_argument('target', type=Path, help='where to write; its folder is made')
     args = parser.parse_args()
     try:
-        cocofied = cocofy(json.loads(args.source.read_text()))
-    except (OSError, ValueError) as error:
+        cocofied = cocofy(read_json(args.source, 'the file'))
+    except InputError as error:
         raise InputError(f'{args.source}: {error}') from error
     output_file(args.target).write_text(json.dumps(cocofied))
     with_truth = {annotation['category_id'] for annotation in cocofied['annotations']}

@@ -18,3 +18,6 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', _scope_='mmdet'),
     dataset=dict(dataset=dict(pipeline=train_pipeline)),
 )
+# mmdet's own evaluator needs a release of lvis that runs with numpy 1 only.
+val_evaluator = dict(type='mmpointrend.LVISMetric')
+test_evaluator = val_evaluator

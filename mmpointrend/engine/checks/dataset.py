@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from mmpointrend.data_files import without_pickles
 from mmpointrend.engine.checks.annotations import pipeline_steps
 from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
@@ -99,7 +100,7 @@ def build_dataset(config: dict[str, Any]) -> Any:
     Raises:
         InputError: It cannot be read or used.
     """
-    with naming_the_dataset(config):
+    with naming_the_dataset(config), without_pickles(config):
         dataset = DATASETS.build(checked_config(config))
     check_dataset(dataset)
     return dataset

@@ -1,0 +1,113 @@
+# Copyright (c) The mmpointrend authors.
+"""Reading configs: Python is run, JSON and YAML are plain values, and both say what is wrong.
+
+The config's ``default_scope`` tells the task: ``mmdet`` is instance segmentation, ``mmseg``
+semantic segmentation.
+"""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmpointrend.data_files import check_regular, read_json, read_yaml
+from mmpointrend.errors import ConfigError, InputError
+
+__all__ = ['read_config', 'task_of']
+
+_TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
+
+
+def task_of(cfg: Config) -> str:
+    """Task of a config.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        ``'instance'`` or ``'semantic'``.
+
+    Raises:
+        ConfigError: ``default_scope`` is neither mmdet nor mmseg.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in _TASKS:
+        raise ConfigError(
+            f"default_scope is {scope!r}: set it to 'mmdet' for instance or 'mmseg' for semantic "
+            "segmentation; types of this package are found by their prefix, 'mmpointrend.<Type>'."
+        )
+    return _TASKS[scope]
+
+
+def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config of either task.
+
+    Args:
+        path: Its file.
+        options: Settings that override it, from dotted keys.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: There is no such file, it or one that it inherits cannot be read, its
+            ``default_scope`` names no task, or it has no model.
+    """
+    cfg = _config_of(path)
+    cfg.merge_from_dict(options or {})
+    task_of(cfg)
+    if cfg.get('model') is None:
+        raise ConfigError(f'{path} has no model: it is a part that whole configs inherit.')
+    return cfg
+
+
+def _config_of(path: str) -> Config:
+    """Read a config; JSON and YAML as plain values, Python is run."""
+    if not Path(path).exists():
+        raise ConfigError(f'the config {path} does not exist.')
+    kind = Path(path).suffix
+    if kind not in ('.py', '.json', '.yaml', '.yml'):
+        raise ConfigError(f'the config {path} is no config: give a .py, .json, .yaml or .yml file.')
+    try:
+        check_regular(path, 'the config')
+        if kind != '.py':
+            content = read_json(path, 'the config') if kind == '.json' else read_yaml(path)
+            if not isinstance(content, dict):
+                raise ConfigError(f'the config {path} has no keys at its top.')
+        _check_bases(Path(path), ())
+        return Config.fromfile(path)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+    except FileNotFoundError as error:
+        raise ConfigError(f'the config {path} names a file that is not there ({error}).') from error
+    except RecursionError as error:
+        raise ConfigError(f'the config {path} is nested too deeply.') from error
+
+
+def _check_bases(path: Path, children: tuple[Path, ...]) -> None:
+    """Refuse a config that is among its own bases: mmengine would go round for ever."""
+    path = path.resolve()
+    if path in children:
+        chain = ' <- '.join(str(child) for child in (*children, path))
+        raise ConfigError(f'the config {path} inherits itself ({chain}): correct _base_.')
+    for base in _bases_of(path):
+        _check_bases(path.parent / base, (*children, path))
+
+
+def _bases_of(path: Path) -> list[str]:
+    """Files that a config inherits, as far as it names them plainly."""
+    try:
+        if path.suffix == '.py':
+            values = [
+                ast.literal_eval(node.value)
+                for node in ast.parse(path.read_text(encoding='utf-8')).body
+                if isinstance(node, ast.Assign) and '_base_' in map(ast.unparse, node.targets)
+            ]
+        else:
+            content = read_json(path) if path.suffix == '.json' else read_yaml(path)
+            values = [content.get('_base_', [])]
+    except (OSError, ValueError, SyntaxError, AttributeError):
+        return []
+    names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return [name for name in names if isinstance(name, str) and '::' not in name]
