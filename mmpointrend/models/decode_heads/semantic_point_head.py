@@ -10,8 +10,18 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.point_head import BasePointHead
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.decode_heads.loss_checks import check_losses
+from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
+from mmpointrend.models.scope import build_part
+from mmpointrend.models.settings import (
+    MOST_LAYERS,
+    PART,
+    configured,
+    number,
+    one_or_more,
+    optional,
+    whole,
+)
 from mmpointrend.registry import MODELS
 
 __all__ = ['SemanticPointHead']
@@ -45,9 +55,20 @@ class SemanticPointHead(BasePointHead):
         init_cfg: See :class:`BasePointHead`.
 
     Raises:
-        ConfigError: ``in_channels`` and ``in_index`` differ in length, or the loss is a softmax over one channel.
+        ConfigError: A key is unknown or out of range, ``in_channels`` and ``in_index`` differ in length, the loss is a
+            softmax over one channel, or not a loss of points.
     """
 
+    @configured(
+        'decode_head.point_head',
+        in_channels=one_or_more(whole(1)),
+        in_index=one_or_more(whole(-MOST_LAYERS, MOST_LAYERS)),
+        channels=whole(1),
+        dropout_ratio=number(most=1),
+        loss_decode=optional(one_or_more(PART)),
+        ignore_index=optional(whole(-(2**31), 2**31 - 1)),
+        **POINT_HEAD_RULES,
+    )
     def __init__(
         self,
         *,
@@ -89,7 +110,7 @@ class SemanticPointHead(BasePointHead):
         self.ignore_index = ignore_index
         losses = loss_decode or {'type': 'CrossEntropyLoss', 'use_sigmoid': num_classes == 1}
         self.loss_decode = nn.ModuleList(
-            MMSEG_MODELS.build(scoped(loss, 'mmseg'))
+            build_part(loss, MMSEG_MODELS, 'mmseg', 'decode_head.point_head.loss_decode')
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
         if num_classes == 1 and any(map(_is_softmax, self.loss_decode)):
@@ -97,6 +118,14 @@ class SemanticPointHead(BasePointHead):
                 'decode_head.point_head.loss_decode is a softmax over one channel, for decode_head.coarse_head has '
                 'out_channels=1: set use_sigmoid=True in it, or leave loss_decode out'
             )
+
+        # Regions and points as in training, where some losses ask for more than one.
+        check_losses(
+            self.loss_decode,
+            'decode_head.point_head.loss_decode',
+            torch.zeros(2, num_classes, 196, 1),
+            ignore_index,
+        )
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses and accuracy of points.

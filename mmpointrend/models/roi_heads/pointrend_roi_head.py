@@ -6,7 +6,7 @@ P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,22 +16,39 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.box_features import BoxFeatures, covered_sizes
 from mmpointrend.models.roi_heads.checks import (
+    TEST_RULES,
+    TRAIN_RULES,
+    check_box_settings,
+    check_class_weights,
     check_coarse_classes,
+    check_features,
     check_fine_channels,
+    check_levels_of_extractors,
+    check_mask_loss,
     check_mask_size,
     check_point_classes,
+    fill_in,
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
+from mmpointrend.models.settings import (
+    ANYTHING,
+    INIT,
+    PART,
+    check,
+    configured,
+    naming,
+    optional,
+)
 from mmpointrend.points import (
     PointPredictor,
     ResolutionBatch,
@@ -51,6 +68,18 @@ from mmpointrend.registry import MODELS
 
 __all__ = ['PointRendRoIHead']
 
+# Parts that no PointRend goes without.
+_PARTS = ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head')
+
+# Keys of mmdet's other RoI heads, by which a config moved over from them is known.
+_OF_OTHER_HEADS = {
+    'mask_iou_head': 'PointRend does not score masks; leave it out',
+    'semantic_head': 'PointRend has no semantic branch; leave it out',
+    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out',
+    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn',
+    'stage_loss_weights': 'PointRend has one stage; leave it out',
+}
+
 # mmdet's classes of the same names do not fit under our RoI head: a config moved over by prefixing the RoI head alone
 # means ours.
 _OURS = ('CoarseMaskHead', 'MaskPointHead')
@@ -59,7 +88,8 @@ _OURS = ('CoarseMaskHead', 'MaskPointHead')
 def _as_ours(config: dict) -> Any:
     """Config of a head under ours: mmdet's PointRend types become ours, any other type stays what it is."""
     cfg = scoped(config, 'mmdet')
-    name = cfg.type.removeprefix('mmdet.') if isinstance(cfg.type, str) else cfg.type.__name__
+    kind = cfg.type
+    name = kind.removeprefix('mmdet.') if isinstance(kind, str) else getattr(kind, '__name__', '')
     if name in _OURS:
         cfg.type = f'mmpointrend.{name}'
     return cfg
@@ -90,46 +120,118 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
     """
 
+    @configured(
+        'roi_head',
+        unknown=_OF_OTHER_HEADS,
+        **{key: optional(PART) for key in (*_PARTS, 'point_head', 'shared_head')},
+        train_cfg=ANYTHING,
+        test_cfg=ANYTHING,
+        init_cfg=INIT,
+    )
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
         if point_head is None:
             raise ConfigError(
                 "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
             )
-        for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
+        for key in _PARTS:
             if kwargs.get(key) is None:
                 raise ConfigError(
                     f'roi_head.{key} is missing: PointRend refines the masks of detected boxes'
                 )
             kwargs[key] = _as_ours(kwargs[key])
-        super().__init__(**kwargs)
-        self._coarse_size = self._init_point_head(_as_ours(point_head))
-        check_point_classes(self.bbox_head, self.point_head)
-        check_fine_channels(self.point_head, self.mask_roi_extractor)
+        train_cfg, test_cfg = kwargs.get('train_cfg'), kwargs.get('test_cfg')
+        if train_cfg is not None:
+            check(train_cfg, 'train_cfg.rcnn', TRAIN_RULES)
+        if test_cfg is not None:
+            check(test_cfg, 'test_cfg.rcnn', TEST_RULES)
+        with naming('roi_head'):
+            super().__init__(**kwargs)
+            self._coarse_size = self._init_point_head(_as_ours(point_head))
+            self._check_parts()
         if self.train_cfg is not None:
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
         if self.test_cfg is not None:
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
-            self.adaptive_resolution = self.test_cfg.get('adaptive_resolution', False)
-            if not isinstance(self.adaptive_resolution, bool):
-                raise ConfigError(
-                    f'test_cfg.rcnn.adaptive_resolution is {self.adaptive_resolution}: set it to True or False'
-                )
+            self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
         self.observer: SubdivisionObserver | None = None
+
+    def _check_parts(self) -> None:
+        """Refuse parts that do not fit each other."""
+        check_point_classes(self.bbox_head, self.point_head)
+        check_levels_of_extractors(self.bbox_roi_extractor, self.mask_roi_extractor)
+        check_fine_channels(self.point_head, self.mask_roi_extractor)
+        check_box_settings(self.bbox_head, self.train_cfg, self.test_cfg)
+        check_class_weights(self.bbox_head)
+        if self.train_cfg is not None:
+            check_mask_loss(self.mask_head, self._coarse_size)
+
+    def init_bbox_head(self, bbox_roi_extractor: ConfigDict, bbox_head: ConfigDict) -> None:
+        """mmdet's hook, with the names of what it builds in its refusals.
+
+        Args:
+            bbox_roi_extractor: Config of the box RoI extractor.
+            bbox_head: Config of the box head.
+
+        Raises:
+            ConfigError: One of them cannot be built.
+        """
+        with naming('roi_head.bbox_head or bbox_roi_extractor'):
+            super().init_bbox_head(bbox_roi_extractor, bbox_head)
+
+    def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
+        """mmdet's hook, with the names of what it builds in its refusals.
+
+        Args:
+            mask_roi_extractor: Config of the mask RoI extractor.
+            mask_head: Config of the coarse mask head.
+
+        Raises:
+            ConfigError: One of them cannot be built.
+        """
+        with naming('roi_head.mask_head or mask_roi_extractor'):
+            super().init_mask_head(mask_roi_extractor, mask_head)
+
+    def init_assigner_sampler(self) -> None:
+        """mmdet's hook, with the names of what it builds in its refusals.
+
+        Raises:
+            ConfigError: One of them cannot be built.
+        """
+        with naming('train_cfg.rcnn.assigner or sampler'):
+            super().init_assigner_sampler()
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask head; the side of the map that rendering starts from."""
         coarse_channels, coarse_size = probe_mask_head(
-            self.mask_head,
-            self.mask_roi_extractor,
-            self.shared_head if self.with_shared_head else None,
+            self.mask_head, self.mask_roi_extractor, self._shared_head
         )
-        self.point_head = MMDET_MODELS.build(ConfigDict(coarse_channels=coarse_channels, **config))
+        filled = fill_in(config, 'roi_head.point_head', 'coarse_channels', coarse_channels)
+        self.point_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
         check_coarse_classes(self.bbox_head, self.mask_head, coarse_channels)
         if self.train_cfg is not None:
             check_mask_size(self.train_cfg, coarse_size)
         return coarse_size
+
+    @property
+    def _shared_head(self) -> nn.Module | None:
+        """What lies between extractors and heads in models without a feature pyramid."""
+        return self.shared_head if self.with_shared_head else None
+
+    def check_features(self, x: Sequence[Tensor], image_size: tuple[int, int]) -> None:
+        """Refuse feature levels that the RoI extractors were not made for.
+
+        Args:
+            x: Feature levels of an image, each (1, C, H, W).
+            image_size: Height and width of the image.
+
+        Raises:
+            ConfigError: Levels are missing, or have other channels or strides; the message names the key.
+        """
+        for key in ('bbox_roi_extractor', 'mask_roi_extractor'):
+            # Behind a shared head are other channels; what the extractors give is its input all the same.
+            check_features(getattr(self, key), f'roi_head.{key}', x, image_size)
 
     def forward(
         self,
