@@ -6,7 +6,7 @@ backbone.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -14,13 +14,15 @@ from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.decode_heads.loss_checks import check_losses
 from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
 from mmpointrend.models.rendering import Rendering
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
+from mmpointrend.models.settings import INIT, PART, Rule, configured
 from mmpointrend.points import (
     UNCERTAINTIES,
     SubdivisionObserver,
@@ -49,7 +51,7 @@ _REFUSED = (
 def _build_coarse_head(config: dict) -> BaseDecodeHead:
     """Build the coarse head, or refuse it by name."""
     cfg = scoped(config, 'mmseg')
-    coarse_head = MMSEG_MODELS.build(cfg)
+    coarse_head = build_part(config, MMSEG_MODELS, 'mmseg', 'decode_head.coarse_head')
     names = {cls.__name__ for cls in type(coarse_head).__mro__}
     # MaskFormerHead and Mask2FormerHead are mmdet's under another name.
     plain = isinstance(coarse_head, BaseDecodeHead)
@@ -59,6 +61,18 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
             'something else (masks, several maps, or it needs a head before it); take a head such as FPNHead, FCNHead, '
             'ASPPHead or UPerHead'
         )
+    losses = coarse_head.loss_decode
+    # A few pixels: the lengths of class weights do not depend on the map.
+    check_losses(
+        [
+            loss
+            for loss in (losses if isinstance(losses, nn.ModuleList) else [losses])
+            if getattr(loss, 'class_weight', None) is not None
+        ],
+        'decode_head.coarse_head.loss_decode',
+        torch.zeros(2, coarse_head.out_channels, 4, 4),
+        coarse_head.ignore_index,
+    )
     return coarse_head
 
 
@@ -87,6 +101,16 @@ class PointRendHead(BaseModule):
         ConfigError: A part cannot work: the message names the key and the mend.
     """
 
+    @configured(
+        'decode_head',
+        coarse_head=PART,
+        point_head=Rule("a dict of the point head's keys", lambda value: isinstance(value, Mapping)),
+        uncertainty=Rule(
+            f'one of {", ".join(UNCERTAINTIES)}',
+            lambda value: isinstance(value, str) and value in UNCERTAINTIES,
+        ),
+        init_cfg=INIT,
+    )
     def __init__(
         self,
         coarse_head: dict,
@@ -98,10 +122,6 @@ class PointRendHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if uncertainty not in UNCERTAINTIES:
-            raise ConfigError(
-                f'decode_head.uncertainty is {uncertainty!r}: choose one of {", ".join(UNCERTAINTIES)}'
-            )
         self.coarse_head = _build_coarse_head(coarse_head)
         self.point_head = self._build_point_head(point_head)
         self.uncertainty: Uncertainty = UNCERTAINTIES[uncertainty]
@@ -133,7 +153,7 @@ class PointRendHead(BaseModule):
         if cfg.get('type', 'PointHead') in ('PointHead', 'mmseg.PointHead'):
             cfg.type = 'mmpointrend.SemanticPointHead'
         cfg.update(num_classes=self.out_channels, ignore_index=self.ignore_index)
-        return MMSEG_MODELS.build(cfg)
+        return build_part(cfg, MMSEG_MODELS, 'mmseg', 'decode_head.point_head')
 
     @property
     def align_corners(self) -> bool:
@@ -252,7 +272,7 @@ class PointRendHead(BaseModule):
         )
         return lambda points: predictor(points, [points] * len(levels))
 
-    def _fine_levels(self, inputs: list[Tensor]) -> list[Tensor]:
+    def _fine_levels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The point head's levels, which no config tells before the first features arrive."""
         indices, expected = self.point_head.in_index, self.point_head.in_channels
         if any(not -len(inputs) <= index < len(inputs) for index in indices):
@@ -270,9 +290,8 @@ class PointRendHead(BaseModule):
         return levels
 
     def _render(self, inputs: list[Tensor], test_cfg: Mapping) -> Tensor:
-        """Rendered logits; keys that ``test_cfg`` lacks are the head's defaults."""
-        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
-        rendering = Rendering.from_config(asked, 'model.test_cfg')
+        """Rendered logits."""
+        rendering = self._rendering(test_cfg)
         coarse = self._coarse_logits(inputs)
         return subdivide(
             coarse,
@@ -286,6 +305,44 @@ class PointRendHead(BaseModule):
             align_corners=self.align_corners,
             observer=self.observer,
         )
+
+    def _rendering(self, test_cfg: Mapping) -> Rendering:
+        """What ``test_cfg`` asks for; keys that it lacks are the head's defaults."""
+        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
+        return Rendering.from_config(asked, 'model.test_cfg')
+
+    def check_train_cfg(self, train_cfg: Mapping | None) -> None:
+        """Refuse a model's ``train_cfg`` that the first step would fail on.
+
+        Args:
+            train_cfg: The model's.
+
+        Raises:
+            ConfigError: A key is missing or out of range.
+        """
+        build_selection(train_cfg or {}, 'model.train_cfg')
+
+    def check_test_cfg(self, test_cfg: Mapping | None) -> None:
+        """Refuse a model's ``test_cfg`` that the first prediction would fail on.
+
+        Args:
+            test_cfg: The model's.
+
+        Raises:
+            ConfigError: A key is out of range.
+        """
+        self._rendering(test_cfg or {})
+
+    def check_features(self, inputs: Sequence[Tensor]) -> None:
+        """Refuse feature levels that the point head was not made for.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+
+        Raises:
+            ConfigError: Levels are missing or have other channels; the message names the key.
+        """
+        self._fine_levels(inputs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         """Also take mmseg's cascade, a list of two heads: 0 is the coarse head, 1 the point head."""
