@@ -39,9 +39,9 @@ POINT_HEAD_RULES = {
     'num_classes': whole(1),
     'num_fcs': whole(0, MOST_LAYERS),
     'coarse_pred_each_layer': TRUTH,
-    'conv_cfg': DICT,
+    'conv_cfg': optional(DICT),
     'norm_cfg': optional(PART),
-    'act_cfg': DICT,
+    'act_cfg': optional(DICT),
     'init_cfg': INIT,
 }
 

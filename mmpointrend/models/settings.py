@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from mmengine.model import initialize
+from torch import nn
 
 from mmpointrend.errors import ConfigError, PointRendError
 
@@ -39,6 +42,7 @@ __all__ = [
     'one_or_more',
     'optional',
     'pair_or_one',
+    'shown',
     'whole',
 ]
 
@@ -206,11 +210,19 @@ TRUTH = Rule(
 PART = Rule(
     "a dict(type=...)", lambda value: isinstance(value, Mapping) and _is_type(value.get('type'))
 )
-DICT = optional(Rule('a dict', lambda value: isinstance(value, Mapping)))
+DICT = Rule('a dict', lambda value: isinstance(value, Mapping))
 INIT = optional(Rule("mmengine's dict(type=...), or a list of such", _is_init))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value for a message, cut off where it is long.
+
+    Args:
+        value: The value.
+
+    Returns:
+        Its text.
+    """
     text = repr(value)
     return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
 
@@ -230,7 +242,7 @@ def check(cfg: Any, where: str, rules: Mapping[str, Rule]) -> None:
         hint = (
             f'a list of {len(cfg)}, as for a cascade of heads, and this head has one stage'
             if _is_list(cfg)
-            else _shown(cfg)
+            else shown(cfg)
         )
         raise ConfigError(f'{where} is {hint}: set it to one dict')
     for key, rule in rules.items():
@@ -238,7 +250,7 @@ def check(cfg: Any, where: str, rules: Mapping[str, Rule]) -> None:
         if (key in cfg or rule.required) and not rule.accepts(value):
             similar = '' if key in cfg else _similar(key, cfg)
             raise ConfigError(
-                f'{where}.{key} is {_shown(value)}{similar}: set it to {rule.wanted}'
+                f'{where}.{key} is {shown(value)}{similar}: set it to {rule.wanted}'
             )
 
 
@@ -289,10 +301,32 @@ def configured(
                     raise ConfigError(f'{where}.{key} is missing{_similar(key, given)}: set it to {wanted}')
             check(given, where, rules)
             init(self, *args, **kwargs)
+            # A subclass may still add the modules that its initialisation names.
+            if type(self).__init__ is checked and given.get('init_cfg') is not None:
+                _try_init(self, f'{where}.init_cfg', given['init_cfg'])
 
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+def _try_init(module: nn.Module, where: str, init_cfg: Any) -> None:
+    """Refuse an initialisation that would fail once the model is built."""
+    for config in init_cfg if _is_list(init_cfg) else [init_cfg]:
+        if 'Pretrained' in str(config['type']):
+            continue
+        rest = {key: value for key, value in config.items() if key != 'override'}
+        # Layers of their own, and no random number of the run's.
+        layers = nn.Sequential(nn.Linear(1, 1), nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1))
+        with naming(where, ' does not work'), torch.random.fork_rng(devices=[]):
+            initialize(layers, rest)
+            overrides = config.get('override') or []
+            for override in overrides if _is_list(overrides) else [overrides]:
+                name = override.get('name')
+                if not isinstance(name, str) or not hasattr(module, name):
+                    raise ValueError(f'{type(module).__name__} has no {name} for its override')
+                if len(override) > 1 and 'type' not in override:
+                    raise ValueError(f'the override of {name} has no type')
 
 
 def _of_unknown(key: str, kind: str, known: list[str], unknown: Mapping[str, str]) -> str:

@@ -62,15 +62,10 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
             'ASPPHead or UPerHead'
         )
     losses = coarse_head.loss_decode
-    # A few pixels: the lengths of class weights do not depend on the map.
     check_losses(
-        [
-            loss
-            for loss in (losses if isinstance(losses, nn.ModuleList) else [losses])
-            if getattr(loss, 'class_weight', None) is not None
-        ],
+        losses if isinstance(losses, nn.ModuleList) else [losses],
         'decode_head.coarse_head.loss_decode',
-        torch.zeros(2, coarse_head.out_channels, 4, 4),
+        torch.zeros(2, coarse_head.out_channels, 16, 16),
         coarse_head.ignore_index,
     )
     return coarse_head

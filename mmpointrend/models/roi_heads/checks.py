@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """Refusals of the instance task: parts of an RoI head that do not fit each other, at build time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.settings import DICT, PART, TRUTH, check, number, whole
+from mmpointrend.models.settings import PART, TRUTH, Rule, check, number, whole
 
 __all__ = [
     'TEST_RULES',
@@ -43,10 +43,17 @@ TEST_RULES = {
     'mask_thr_binary': number(most=1).needed(),
     'adaptive_resolution': TRUTH,
 }
+
+
+def _is_nms(value: Any) -> bool:
+    plain = isinstance(value, Mapping) and value.get('type', 'nms') == 'nms'
+    return isinstance(value, Mapping) and (not plain or number().accepts(value.get('iou_threshold')))
+
+
 _BOX_TRAIN_RULES = {'pos_weight': number().needed()}
 _BOX_TEST_RULES = {
     'score_thr': number().needed(),
-    'nms': DICT.needed(),
+    'nms': Rule("dict(type='nms', iou_threshold=0.5)", _is_nms, required=True),
     'max_per_img': whole(-1).needed(),
 }
 
