@@ -44,7 +44,7 @@ _VALUES = [
 ]  # fmt: skip
 _NORMS = ['BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'GN', 'LN', 'IN', 'IN1d', 'IN2d', 'Nonsense']
 _CONFIGS = {
-    'norm_cfg': [*({'type': name} for name in _NORMS), {'type': 'GN', 'num_groups': 8}, {'type': 'GN', 'num_groups': 5}],
+    'norm_cfg': [{'type': name} for name in _NORMS] + [{'type': 'GN', 'num_groups': groups} for groups in (5, 8)],
     'act_cfg': [
         {'type': name} for name in ('GELU', 'PReLU', 'Sigmoid', 'SiLU', 'Swish', 'Tanh', 'GLU', 'Mish')
     ],
@@ -86,15 +86,26 @@ _CONFIGS = {
     ],
 }  # fmt: skip
 
-_MASK_HEAD = (
-    'num_convs num_fcs in_channels conv_kernel_size conv_out_channels fc_out_channels roi_feat_size downsample_factor '
-    'predictor_cfg conv_cfg norm_cfg init_cfg'
-).split()
+_MASK_HEAD = [
+    'num_convs',
+    'num_fcs',
+    'in_channels',
+    'conv_kernel_size',
+    'conv_out_channels',
+    'fc_out_channels',
+    'roi_feat_size',
+    'downsample_factor',
+    'predictor_cfg',
+    'conv_cfg',
+    'norm_cfg',
+    'init_cfg',
+]
 _TRAIN = ['num_points', 'oversample_ratio', 'importance_sample_ratio', 'point_selection']
 _TEST = ['subdivision_steps', 'subdivision_num_points', 'scale_factor']
 # Keys that are ours, or that we read, by the part of the config they stand in.
 _SHARED = {
-    '': ['train_cfg', 'test_cfg', 'mask_head', 'point_head', 'init_cfg', 'bbox_head', 'mask_roi_extractor', 'mask_iou_head'],
+    '': ['train_cfg', 'test_cfg', 'mask_head', 'point_head', 'init_cfg', 'bbox_head', 'mask_roi_extractor',
+         'mask_iou_head'],
     'train_cfg': [*_TRAIN, 'mask_size', 'train_on_pred_boxes', 'pos_weight', 'assigner', 'sampler'],
     'test_cfg': [*_TEST, 'mask_thr_binary', 'output_size', 'adaptive_resolution', 'score_thr', 'nms', 'max_per_img'],
     'mask_roi_extractor': ['featmap_strides', 'out_channels'],
@@ -102,24 +113,58 @@ _SHARED = {
 _INSTANCE = {
     **_SHARED,
     'mask_head': [*_MASK_HEAD, 'num_classes', 'class_agnostic', 'loss_mask', 'type'],
-    'point_head': (
-        'type num_classes num_fcs in_channels fc_channels class_agnostic coarse_channels coarse_pred_each_layer conv_cfg '
-        'norm_cfg act_cfg loss_point init_cfg'
-    ).split(),
+    'point_head': [
+        'type',
+        'num_classes',
+        'num_fcs',
+        'in_channels',
+        'fc_channels',
+        'class_agnostic',
+        'coarse_channels',
+        'coarse_pred_each_layer',
+        'conv_cfg',
+        'norm_cfg',
+        'act_cfg',
+        'loss_point',
+        'init_cfg',
+    ],
 }
 _IMPLICIT = {
     **_SHARED,
     'mask_head': [*_MASK_HEAD, 'num_parameters', 'l2_weight', 'type'],
-    'point_head': (
-        'type num_classes num_fcs in_channels fc_channels class_agnostic num_frequencies loss_point init_cfg'
-    ).split(),
+    'point_head': [
+        'type',
+        'num_classes',
+        'num_fcs',
+        'in_channels',
+        'fc_channels',
+        'class_agnostic',
+        'num_frequencies',
+        'loss_point',
+        'init_cfg',
+    ],
 }
 _SEMANTIC = {
     'decode_head': ['coarse_head', 'point_head', 'uncertainty', *_TEST, 'init_cfg'],
-    'decode_head.point_head': (
-        'type num_classes in_channels in_index channels num_fcs coarse_pred_each_layer dropout_ratio loss_decode '
-        'ignore_index conv_cfg norm_cfg act_cfg init_cfg out_channels threshold align_corners'
-    ).split(),
+    'decode_head.point_head': [
+        'type',
+        'num_classes',
+        'in_channels',
+        'in_index',
+        'channels',
+        'num_fcs',
+        'coarse_pred_each_layer',
+        'dropout_ratio',
+        'loss_decode',
+        'ignore_index',
+        'conv_cfg',
+        'norm_cfg',
+        'act_cfg',
+        'init_cfg',
+        'out_channels',
+        'threshold',
+        'align_corners',
+    ],
     'decode_head.coarse_head': ['loss_decode'],
     'train_cfg': _TRAIN,
     'test_cfg': [*_TEST, 'mode', 'crop_size', 'stride'],

@@ -20,10 +20,19 @@ from torch.utils.data import DataLoader
 
 from mmpointrend.engine.checkpoint import LoadReport, find_resumable, watch_loading
 from mmpointrend.engine.checks import (
+    BatchSizeHook,
     check_class_counts,
     check_dataset,
+    check_loader_config,
+    check_mask_augmentations,
+    check_model,
+    check_model_config,
+    check_single_images,
+    check_test_settings,
+    check_train_settings,
     name_files_on_loading,
     naming_the_dataset,
+    without_idle_workers,
 )
 from mmpointrend.engine.hooks import LabelRangeHook
 from mmpointrend.errors import CheckpointError, ConfigError
@@ -88,6 +97,24 @@ class CheckedRunner(Runner):
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {}), 'device_ids': None}
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """Build the model; settings that would fail later are refused now.
+
+        Args:
+            model: Config or model.
+
+        Returns:
+            The model.
+
+        Raises:
+            ConfigError: Its parts do not fit each other, or it cannot be tested as ``test_cfg`` says.
+        """
+        if isinstance(model, dict):
+            check_model_config(model)
+        built = super().build_model(model)
+        check_model(built)
+        return built
+
     @staticmethod
     def build_dataloader(
         dataloader: DataLoader | dict[str, Any],
@@ -111,8 +138,9 @@ class CheckedRunner(Runner):
             return dataloader
         dataset = dataloader['dataset']
         with naming_the_dataset(dataset if isinstance(dataset, dict) else {}):
-            loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+            loader = Runner.build_dataloader(without_idle_workers(dataloader), seed, diff_rank_seed)
         check_dataset(loader.dataset)
+        check_mask_augmentations(loader.dataset)
         name_files_on_loading(loader.dataset)
         return loader
 
@@ -126,11 +154,20 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or a setting would fail later.
         """
+        check_train_settings(self.model)
         if not isinstance(loop, BaseLoop):
+            check_loader_config(self._train_dataloader, 'train_dataloader')
             self._watch_labels()
-        return self._checked('train_dataloader', super().build_train_loop(loop))
+            self._watch_batches()
+        built = self._checked('train_dataloader', super().build_train_loop(loop))
+        check_single_images(self.model, built.dataloader)
+        return built
+
+    def _watch_batches(self) -> None:
+        if not any(isinstance(hook, BatchSizeHook) for hook in self.hooks):
+            self.register_hook(BatchSizeHook())
 
     def _watch_labels(self) -> None:
         model = self.model.module if is_model_wrapper(self.model) else self.model
@@ -167,8 +204,12 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or a setting would fail later.
         """
+        check_test_settings(self.model)
+        if not isinstance(loop, BaseLoop):
+            check_loader_config(self._val_dataloader, 'val_dataloader')
+            self._watch_batches()
         return self._checked('val_dataloader', super().build_val_loop(loop))
 
     def build_test_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
@@ -181,8 +222,12 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree.
+            ConfigError: The class counts disagree, or a setting would fail later.
         """
+        check_test_settings(self.model)
+        if not isinstance(loop, BaseLoop):
+            check_loader_config(self._test_dataloader, 'test_dataloader')
+            self._watch_batches()
         return self._checked('test_dataloader', super().build_test_loop(loop))
 
     def _checked(self, name: str, loop: BaseLoop) -> BaseLoop:

@@ -9,7 +9,8 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.settings import (
+from mmpointrend.points import PointMLP
+from mmpointrend.rules import (
     DICT,
     INIT,
     MOST_LAYERS,
@@ -20,7 +21,6 @@ from mmpointrend.models.settings import (
     optional,
     whole,
 )
-from mmpointrend.points import PointMLP
 
 __all__ = ['POINT_HEAD_RULES', 'BasePointHead']
 
@@ -103,8 +103,8 @@ class BasePointHead(PointMLP, BaseModule):
         init_cfg: mmengine's; by default detectron2's initialisation.
 
     Raises:
-        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``, ``norm_cfg`` for a normalisation of maps, ``act_cfg``
-            for what changes channels, or all together for more parameters than fit in memory.
+        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``, ``norm_cfg`` for a normalisation of maps,
+            ``act_cfg`` for what changes channels, or all together for more parameters than fit in memory.
     """
 
     def __init__(

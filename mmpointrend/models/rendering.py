@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.settings import MAX_SIDE, check, optional, whole
 from mmpointrend.points import steps_to_reach
+from mmpointrend.rules import MAX_SIDE, check, optional, whole
 
 __all__ = ['Rendering']
 
@@ -68,7 +68,11 @@ class Rendering:
         for _ in range(steps):
             size *= scale_factor
             if size > most:
-                limit = f'{most} times the coarse prediction' if coarse_size is None else f'{most} pixels'
+                limit = (
+                    f'{most} times the coarse prediction'
+                    if coarse_size is None
+                    else f'{most} pixels'
+                )
                 raise ConfigError(
                     f'{where}.subdivision_steps is {steps} with a scale_factor of {scale_factor}: sides of more than '
                     f'{limit} are not rendered, for lack of memory; take fewer steps'

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 
-from mmpointrend.models.settings import PART, check, naming
+from mmpointrend.rules import PART, check, naming
 
 __all__ = ['build_part', 'scoped']
 

@@ -13,7 +13,6 @@ from mmengine.config import ConfigDict
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.scope import scoped
-from mmpointrend.models.settings import MAX_POINTS, PART, check, naming, number, optional, whole
 from mmpointrend.points import (
     BiasedSelection,
     PointSelection,
@@ -21,6 +20,7 @@ from mmpointrend.points import (
     UniformSelection,
 )
 from mmpointrend.registry import POINT_SELECTIONS
+from mmpointrend.rules import MAX_POINTS, PART, check, naming, number, optional, whole
 
 __all__ = ['build_selection']
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmpointrend.errors import ConfigError, PointRendError
-from mmpointrend.models.settings import Rule, check, listed, shown, whole
+from mmpointrend.rules import Rule, check, listed, shown, whole
 
 __all__ = [
     'check_model',
@@ -27,7 +27,9 @@ __all__ = [
 _SIDE = 128
 
 _PAIR = listed(whole(1), 2)
-_MODE = Rule("'whole' or 'slide'", lambda value: isinstance(value, str) and value in ('whole', 'slide'))
+_MODE = Rule(
+    "'whole' or 'slide'", lambda value: isinstance(value, str) and value in ('whole', 'slide')
+)
 
 
 def check_model_config(cfg: Mapping) -> None:
@@ -164,8 +166,8 @@ def check_test_settings(model: nn.Module) -> None:
         step > side for step, side in zip(test_cfg['stride'], test_cfg['crop_size'], strict=True)
     ):
         raise ConfigError(
-            f'model.test_cfg.stride is {test_cfg["stride"]}, more than crop_size {test_cfg["crop_size"]}: pixels between '
-            'the windows would have no prediction, so set it to crop_size at most'
+            f'model.test_cfg.stride is {test_cfg["stride"]}, more than crop_size {test_cfg["crop_size"]}: pixels '
+            'between the windows would have no prediction, so set it to crop_size at most'
         )
 
 
@@ -202,11 +204,12 @@ def _feature_levels(model: nn.Module) -> list[Tensor] | None:
         return None
 
 
-def single_pixel_norms(model: nn.Module) -> list[str]:
+def single_pixel_norms(model: nn.Module, synchronised: bool = False) -> list[str]:
     """Batch normalisations of a semantic model that see one value a channel of one image, and so fail in training.
 
     Args:
         model: The model, wrapped or not; any but mmseg's encoder-decoders has none.
+        synchronised: Whether `SyncBatchNorm` sees the images of several processes.
 
     Returns:
         Their names.
@@ -230,12 +233,12 @@ def single_pixel_norms(model: nn.Module) -> list[str]:
     norms = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.training
+        if isinstance(module, _BatchNorm)
+        and module.training
+        and not (synchronised and isinstance(module, nn.SyncBatchNorm))
     }
     model.train(training)
-    handles = [
-        module.register_forward_pre_hook(hook(name)) for name, module in norms.items()
-    ]
+    handles = [module.register_forward_pre_hook(hook(name)) for name, module in norms.items()]
     try:
         levels = _feature_levels(model)
         with _trying(model):

@@ -22,7 +22,6 @@ from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHea
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
-from mmpointrend.models.settings import INIT, PART, Rule, configured
 from mmpointrend.points import (
     UNCERTAINTIES,
     SubdivisionObserver,
@@ -33,6 +32,7 @@ from mmpointrend.points import (
     subdivide,
 )
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import INIT, PART, Rule, configured
 
 __all__ = ['PointRendHead']
 
@@ -99,7 +99,9 @@ class PointRendHead(BaseModule):
     @configured(
         'decode_head',
         coarse_head=PART,
-        point_head=Rule("a dict of the point head's keys", lambda value: isinstance(value, Mapping)),
+        point_head=Rule(
+            "a dict of the point head's keys", lambda value: isinstance(value, Mapping)
+        ),
         uncertainty=Rule(
             f'one of {", ".join(UNCERTAINTIES)}',
             lambda value: isinstance(value, str) and value in UNCERTAINTIES,

@@ -13,7 +13,8 @@ from mmpointrend.errors import ConfigError
 from mmpointrend.models.decode_heads.loss_checks import check_losses
 from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
 from mmpointrend.models.scope import build_part
-from mmpointrend.models.settings import (
+from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
     MOST_LAYERS,
     PART,
     configured,
@@ -22,7 +23,6 @@ from mmpointrend.models.settings import (
     optional,
     whole,
 )
-from mmpointrend.registry import MODELS
 
 __all__ = ['SemanticPointHead']
 

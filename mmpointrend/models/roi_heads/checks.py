@@ -13,7 +13,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.settings import PART, TRUTH, Rule, check, number, whole
+from mmpointrend.rules import PART, TRUTH, Rule, check, number, whole
 
 __all__ = [
     'TEST_RULES',
@@ -47,7 +47,9 @@ TEST_RULES = {
 
 def _is_nms(value: Any) -> bool:
     plain = isinstance(value, Mapping) and value.get('type', 'nms') == 'nms'
-    return isinstance(value, Mapping) and (not plain or number().accepts(value.get('iou_threshold')))
+    return isinstance(value, Mapping) and (
+        not plain or number().accepts(value.get('iou_threshold'))
+    )
 
 
 _BOX_TRAIN_RULES = {'pos_weight': number().needed()}
@@ -315,7 +317,9 @@ def check_class_weights(bbox_head: nn.Module) -> None:
         return
     channels = getattr(predictor, 'out_features', bbox_head.num_classes + 1)
     try:
-        loss(torch.zeros(2, channels), torch.zeros(2, dtype=torch.long), torch.ones(2), avg_factor=2)
+        loss(
+            torch.zeros(2, channels), torch.zeros(2, dtype=torch.long), torch.ones(2), avg_factor=2
+        )
     except (RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f'roi_head.bbox_head.loss_cls.class_weight is {loss.class_weight}: give {channels} numbers, one for each '
@@ -337,7 +341,9 @@ def check_mask_loss(mask_head: nn.Module, coarse_size: int) -> None:
     if not _inherits(type(mask_head), FCNMaskHead, 'loss_and_target'):
         return
     loss, classes = mask_head.loss_mask, mask_head.num_classes
-    logits = torch.full((2, 1 if mask_head.class_agnostic else classes, coarse_size, coarse_size), 4.0)
+    logits = torch.full(
+        (2, 1 if mask_head.class_agnostic else classes, coarse_size, coarse_size), 4.0
+    )
     logits[:, :, coarse_size // 2 :] = -4
     targets, labels = (logits[:, 0] < 0).float(), torch.zeros(2, dtype=torch.long)
     reason = 'it is 0 where every pixel is wrong'

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmdet.models.roi_heads.mask_heads import CoarseMaskHead as MMDetCoarseMaskHead
 
-from mmpointrend.models.settings import (
+from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
     DICT,
     INIT,
     MOST_LAYERS,
@@ -19,7 +20,6 @@ from mmpointrend.models.settings import (
     pair_or_one,
     whole,
 )
-from mmpointrend.registry import MODELS
 
 __all__ = ['COARSE_HEAD_RULES', 'CoarseMaskHead']
 
@@ -69,7 +69,9 @@ class CoarseMaskHead(MMDetCoarseMaskHead):
         ConfigError: A key is unknown or out of range, or the head would not fit in memory.
     """
 
-    @configured('roi_head.mask_head', num_classes=whole(1), class_agnostic=TRUTH, **COARSE_HEAD_RULES)
+    @configured(
+        'roi_head.mask_head', num_classes=whole(1), class_agnostic=TRUTH, **COARSE_HEAD_RULES
+    )
     def __init__(
         self,
         num_classes: int = 80,

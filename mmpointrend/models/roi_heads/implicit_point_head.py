@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from mmpointrend.models.roi_heads.coarse_mask_head import COARSE_HEAD_RULES, CoarseMaskHead
 from mmpointrend.models.roi_heads.point_loss import PointLoss
-from mmpointrend.models.settings import (
+from mmpointrend.points import InstanceMLP, PositionalEncoding
+from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
     INIT,
     MAX_POINTS,
     MOST_LAYERS,
@@ -25,8 +27,6 @@ from mmpointrend.models.settings import (
     optional,
     whole,
 )
-from mmpointrend.points import InstanceMLP, PositionalEncoding
-from mmpointrend.registry import MODELS
 
 __all__ = ['ImplicitPointHead', 'ParameterHead']
 

@@ -19,9 +19,9 @@ from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, 
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
 from mmpointrend.models.scope import build_part
 from mmpointrend.models.selection import build_selection
-from mmpointrend.models.settings import MAX_POINTS, check, naming, whole
 from mmpointrend.points import ImplicitPredictor, PointPredictor, regular_grid
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import MAX_POINTS, check, naming, whole
 
 __all__ = ['ImplicitPointRendRoIHead']
 

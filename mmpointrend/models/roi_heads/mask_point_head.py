@@ -3,8 +3,8 @@
 
 from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
 from mmpointrend.models.roi_heads.point_loss import PointLoss
-from mmpointrend.models.settings import PART, TRUTH, configured, naming, optional, whole
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import PART, TRUTH, configured, naming, optional, whole
 
 __all__ = ['MaskPointHead']
 

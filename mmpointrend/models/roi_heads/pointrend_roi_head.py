@@ -40,15 +40,6 @@ from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
-from mmpointrend.models.settings import (
-    ANYTHING,
-    INIT,
-    PART,
-    check,
-    configured,
-    naming,
-    optional,
-)
 from mmpointrend.points import (
     PointPredictor,
     ResolutionBatch,
@@ -65,6 +56,15 @@ from mmpointrend.points import (
     subdivide_onto,
 )
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
+    ANYTHING,
+    INIT,
+    PART,
+    check,
+    configured,
+    naming,
+    optional,
+)
 
 __all__ = ['PointRendRoIHead']
 

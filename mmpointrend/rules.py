@@ -105,9 +105,12 @@ def whole(least: int, most: int | None = None) -> Rule:
     Returns:
         The rule.
     """
-    wanted = f'an integer of at least {least}' if most is None else f'an integer from {least} to {most}'
+    wanted = (
+        f'an integer of at least {least}' if most is None else f'an integer from {least} to {most}'
+    )
     return Rule(
-        wanted, lambda value: _is_whole(value) and least <= value and (most is None or value <= most)
+        wanted,
+        lambda value: _is_whole(value) and least <= value and (most is None or value <= most),
     )
 
 
@@ -141,7 +144,9 @@ def optional(rule: Rule) -> Rule:
     Returns:
         The rule.
     """
-    return Rule(f'{rule.wanted}, or leave it out', lambda value: value is None or rule.accepts(value))
+    return Rule(
+        f'{rule.wanted}, or leave it out', lambda value: value is None or rule.accepts(value)
+    )
 
 
 def listed(rule: Rule, length: int | None = None) -> Rule:
@@ -205,10 +210,11 @@ def _is_init(value: Any) -> bool:
 ANYTHING = Rule('anything', lambda value: True)
 # 0 and 1 have always passed for truth values.
 TRUTH = Rule(
-    'True or False', lambda value: isinstance(value, bool | np.bool_) or (_is_whole(value) and value in (0, 1))
+    'True or False',
+    lambda value: isinstance(value, bool | np.bool_) or (_is_whole(value) and value in (0, 1)),
 )
 PART = Rule(
-    "a dict(type=...)", lambda value: isinstance(value, Mapping) and _is_type(value.get('type'))
+    'a dict(type=...)', lambda value: isinstance(value, Mapping) and _is_type(value.get('type'))
 )
 DICT = Rule('a dict', lambda value: isinstance(value, Mapping))
 INIT = optional(Rule("mmengine's dict(type=...), or a list of such", _is_init))
@@ -249,9 +255,7 @@ def check(cfg: Any, where: str, rules: Mapping[str, Rule]) -> None:
         value = cfg.get(key)
         if (key in cfg or rule.required) and not rule.accepts(value):
             similar = '' if key in cfg else _similar(key, cfg)
-            raise ConfigError(
-                f'{where}.{key} is {shown(value)}{similar}: set it to {rule.wanted}'
-            )
+            raise ConfigError(f'{where}.{key} is {shown(value)}{similar}: set it to {rule.wanted}')
 
 
 def _similar(key: str, given: Any) -> str:
@@ -285,7 +289,9 @@ def configured(
             if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         }
         needed = [name for name, parameter in named.items() if parameter.default is parameter.empty]
-        positional = [name for name, parameter in named.items() if parameter.kind != parameter.KEYWORD_ONLY]
+        positional = [
+            name for name, parameter in named.items() if parameter.kind != parameter.KEYWORD_ONLY
+        ]
         known = list(dict.fromkeys([*named, *rules]))
 
         @functools.wraps(init)
@@ -294,11 +300,15 @@ def configured(
             for key in given:
                 if key not in known:
                     kind = type(self).__name__
-                    raise ConfigError(f'{where}.{key}: {_of_unknown(key, kind, known, unknown or {})}')
+                    raise ConfigError(
+                        f'{where}.{key}: {_of_unknown(key, kind, known, unknown or {})}'
+                    )
             for key in needed:
                 if key not in given:
                     wanted = rules.get(key, ANYTHING).wanted
-                    raise ConfigError(f'{where}.{key} is missing{_similar(key, given)}: set it to {wanted}')
+                    raise ConfigError(
+                        f'{where}.{key} is missing{_similar(key, given)}: set it to {wanted}'
+                    )
             check(given, where, rules)
             init(self, *args, **kwargs)
             # A subclass may still add the modules that its initialisation names.
