@@ -13,7 +13,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -67,15 +67,17 @@ class Rule:
         wanted: In words, after 'set it to'.
         accepts: Whether a value is right.
         required: Whether :func:`check` refuses a config without it.
+        is_part: Whether it is the config of a part, so that a dict can only lack its ``type``.
     """
 
     wanted: str
     accepts: Callable[[Any], bool]
     required: bool = False
+    is_part: bool = False
 
     def needed(self) -> 'Rule':
         """The same rule, of a key that may not be missing."""
-        return Rule(self.wanted, self.accepts, required=True)
+        return replace(self, required=True)
 
 
 def _is_whole(value: Any) -> bool:
@@ -92,7 +94,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_type(value: Any) -> bool:
-    return isinstance(value, str) or callable(value)
+    return value != '' and (isinstance(value, str) or callable(value))
 
 
 def whole(least: int, most: int | None = None) -> Rule:
@@ -135,18 +137,18 @@ def number(least: float = -math.inf, most: float = math.inf) -> Rule:
     )
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: Rule, advised: bool = True) -> Rule:
     """None, or what another rule accepts.
 
     Args:
         rule: The other rule.
+        advised: Whether the message says that the key may be left out.
 
     Returns:
         The rule.
     """
-    return Rule(
-        f'{rule.wanted}, or leave it out', lambda value: value is None or rule.accepts(value)
-    )
+    wanted = f'{rule.wanted}, or leave it out' if advised else rule.wanted
+    return replace(rule, wanted=wanted, accepts=lambda value: value is None or rule.accepts(value))
 
 
 def listed(rule: Rule, length: int | None = None) -> Rule:
@@ -204,7 +206,10 @@ def pair_or_one(rule: Rule) -> Rule:
 
 def _is_init(value: Any) -> bool:
     configs = value if _is_list(value) else [value]
-    return all(isinstance(config, Mapping) and _is_type(config.get('type')) for config in configs)
+    # An empty one leaves PyTorch's initialisation as it is.
+    return value == {} or all(
+        isinstance(config, Mapping) and _is_type(config.get('type')) for config in configs
+    )
 
 
 ANYTHING = Rule('anything', lambda value: True)
@@ -214,7 +219,9 @@ TRUTH = Rule(
     lambda value: isinstance(value, bool | np.bool_) or (_is_whole(value) and value in (0, 1)),
 )
 PART = Rule(
-    'a dict(type=...)', lambda value: isinstance(value, Mapping) and _is_type(value.get('type'))
+    'a dict(type=...)',
+    lambda value: isinstance(value, Mapping) and _is_type(value.get('type')),
+    is_part=True,
 )
 DICT = Rule('a dict', lambda value: isinstance(value, Mapping))
 INIT = optional(Rule("mmengine's dict(type=...), or a list of such", _is_init))
@@ -254,6 +261,10 @@ def check(cfg: Any, where: str, rules: Mapping[str, Rule]) -> None:
     for key, rule in rules.items():
         value = cfg.get(key)
         if (key in cfg or rule.required) and not rule.accepts(value):
+            if rule.is_part and isinstance(value, Mapping):
+                raise ConfigError(
+                    f'{where}.{key}.type is {shown(value.get("type"))}: set it to the name of a registered class'
+                )
             similar = '' if key in cfg else _similar(key, cfg)
             raise ConfigError(f'{where}.{key} is {shown(value)}{similar}: set it to {rule.wanted}')
 
@@ -265,7 +276,7 @@ def _similar(key: str, given: Any) -> str:
 
 
 def configured(
-    where: str, unknown: Mapping[str, str] | None = None, **rules: Rule
+    where: str, unknown: Mapping[str, str] | None = None, /, **rules: Rule
 ) -> Callable[[_Init], _Init]:
     """Hold the arguments of a constructor against rules before it runs.
 
@@ -322,7 +333,7 @@ def configured(
 
 def _try_init(module: nn.Module, where: str, init_cfg: Any) -> None:
     """Refuse an initialisation that would fail once the model is built."""
-    for config in init_cfg if _is_list(init_cfg) else [init_cfg]:
+    for config in init_cfg if _is_list(init_cfg) else filter(None, [init_cfg]):
         if 'Pretrained' in str(config['type']):
             continue
         rest = {key: value for key, value in config.items() if key != 'override'}
@@ -331,7 +342,8 @@ def _try_init(module: nn.Module, where: str, init_cfg: Any) -> None:
         with naming(where, ' does not work'), torch.random.fork_rng(devices=[]):
             initialize(layers, rest)
             overrides = config.get('override') or []
-            for override in overrides if _is_list(overrides) else [overrides]:
+            several: Any = overrides if _is_list(overrides) else [overrides]
+            for override in several:
                 name = override.get('name')
                 if not isinstance(name, str) or not hasattr(module, name):
                     raise ValueError(f'{type(module).__name__} has no {name} for its override')

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import steps_to_reach
@@ -10,13 +11,13 @@ from mmpointrend.rules import MAX_SIDE, check, optional, whole
 
 __all__ = ['Rendering']
 
-# Twice the coarsest stride that decode heads have. The size of an image's coarse prediction is not known in a config.
-_MAX_SCALE = 64
+# Four times the coarsest stride that decode heads have: no config tells the size of an image's coarse prediction.
+_MAX_SCALE = 128
 
 _RULES = {
     'scale_factor': whole(2),
     'subdivision_num_points': whole(1).needed(),
-    'subdivision_steps': optional(whole(0)),
+    'subdivision_steps': optional(whole(0), advised=False),
     'output_size': optional(whole(1)),
 }
 
@@ -52,7 +53,8 @@ class Rendering:
             ConfigError: A key is missing, out of range, or the output size is not reachable.
         """
         check(cfg, where, _RULES)
-        scale_factor, steps = cfg.get('scale_factor', 2), cfg.get('subdivision_steps')
+        scale_factor: int = cfg.get('scale_factor', 2)
+        steps: Any = cfg.get('subdivision_steps')
         output_size = cfg.get('output_size')
         if coarse_size is not None and output_size is not None:
             steps = cls._steps_to(coarse_size, output_size, scale_factor, steps, where)

@@ -157,10 +157,11 @@ def check_single_images(model: nn.Module, loader: DataLoader) -> None:
     Raises:
         ConfigError: A batch has one image, always or at the end of an epoch.
     """
+    sampler: Any = loader.sampler
     size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     left = 0
-    if type(loader.sampler) is DefaultSampler and size:
-        left = len(loader.sampler) % size
+    if type(sampler) is DefaultSampler and size:
+        left = len(sampler) % size
     drops = loader.drop_last or getattr(loader.batch_sampler, 'drop_last', False)
     if size != 1 and (left != 1 or drops):
         return
@@ -178,7 +179,7 @@ def check_single_images(model: nn.Module, loader: DataLoader) -> None:
             "dict(type='GN', num_groups=...)"
         )
     raise ConfigError(
-        f'the last batch of {len(loader.sampler)} images by train_dataloader.batch_size={size} is one image, but '
+        f'the last batch of {len(sampler)} images by train_dataloader.batch_size={size} is one image, but '
         f'{what}: set train_dataloader.drop_last=True'
     )
 
@@ -249,8 +250,8 @@ class BatchSizeHook(Hook):
 
 def _padded_size(model: nn.Module, training: bool) -> tuple[int, int] | None:
     """Size that mmseg's data preprocessor pads to at least; None where it pads to the largest, or is another."""
-    model = model.module if is_model_wrapper(model) else model
-    preprocessor = getattr(getattr(model, 'module', model), 'data_preprocessor', None)
+    inner: Any = model.module if is_model_wrapper(model) else model
+    preprocessor: Any = getattr(getattr(inner, 'module', inner), 'data_preprocessor', None)
     if type(preprocessor).__name__ != 'SegDataPreProcessor':
         return None
     if not training:

@@ -5,7 +5,7 @@ lists of heads.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -152,7 +152,7 @@ def check_test_settings(model: nn.Module) -> None:
     """
     model = _unwrapped(model)
     head = _head_of(model)
-    test_cfg = getattr(model, 'test_cfg', None)
+    test_cfg: Any = getattr(model, 'test_cfg', None)
     if not hasattr(head, 'check_test_cfg'):
         if head is not None and head.test_cfg is None:
             raise ConfigError('model.test_cfg.rcnn is None: set it to a dict to test the model')
@@ -196,7 +196,7 @@ def _feature_levels(model: nn.Module) -> list[Tensor] | None:
     """Feature levels of an image; None where the model takes no such image."""
     try:
         with _trying(model):
-            return list(model.extract_feat(_image(model)))
+            return list(cast(Any, model).extract_feat(_image(model)))
     except PointRendError:
         raise
     except Exception:

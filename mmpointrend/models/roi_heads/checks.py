@@ -13,9 +13,10 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.rules import PART, TRUTH, Rule, check, number, whole
+from mmpointrend.rules import PART, TRUTH, Rule, check, check_size, listed, number, whole
 
 __all__ = [
+    'EXTRACTOR_RULES',
     'TEST_RULES',
     'TRAIN_RULES',
     'check_box_settings',
@@ -34,6 +35,7 @@ __all__ = [
 
 # Keys of ``train_cfg.rcnn`` and ``test_cfg.rcnn`` besides those of selection and rendering, which have rules of their
 # own, and of mask targets. Those that a box head of mmdet's reads are asked for where it is one.
+EXTRACTOR_RULES = {'featmap_strides': listed(number(0)), 'out_channels': whole(1)}
 TRAIN_RULES = {
     'assigner': PART.needed(),
     'sampler': PART.needed(),
@@ -64,12 +66,16 @@ def roi_feature_shape(extractor: BaseRoIExtractor) -> tuple[int, int, int]:
     """Channels, height and width of the features (R, C, h, w) that an RoI extractor gives."""
     size = extractor.roi_layers[0].output_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
+    # As little as it takes to try a head.
+    check_size(
+        'roi_head.mask_roi_extractor', extractor.out_channels * height * width, 'out_channels'
+    )
     return extractor.out_channels, height, width
 
 
 @torch.no_grad()
 def probe_mask_head(
-    mask_head: nn.Module, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
+    mask_head: Any, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
 ) -> tuple[int, int]:
     """What a coarse head makes of one RoI: asked of the head itself, so that any mask head will do.
 
@@ -94,12 +100,18 @@ def probe_mask_head(
         shared_head.train(training)
     training = mask_head.training
     _, channels, height, width = features.shape
+    fits = getattr(mask_head, 'in_channels', None) == channels
+    remedy = (
+        'its other keys do not fit'
+        if fits and tuple(mask_head.roi_feat_size) == (height, width)
+        else f'set mask_head.in_channels to {channels} and roi_feat_size to {height}'
+    )
     try:
         logits = mask_head.eval()(features)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f'roi_head.mask_head cannot take what roi_head.{source} gives, {channels} channels of {height}x{width}: '
-            f'set mask_head.in_channels to {channels} and roi_feat_size to {height} ({error})'
+            f'{remedy} ({" ".join(str(error).split())})'
         ) from error
     finally:
         mask_head.train(training)
@@ -209,7 +221,7 @@ def fill_in(config: ConfigDict, where: str, key: str, value: int) -> ConfigDict:
     return ConfigDict({**config, key: value})
 
 
-def check_levels_of_extractors(boxes: nn.Module, masks: nn.Module) -> None:
+def check_levels_of_extractors(boxes: Any, masks: Any) -> None:
     """Refuse a mask RoI extractor that sees the same feature levels otherwise than the box RoI extractor.
 
     mmdet's ``SingleRoIExtractor`` gives what one level has, so that its channels are those of each of its levels.
@@ -235,7 +247,7 @@ def check_levels_of_extractors(boxes: nn.Module, masks: nn.Module) -> None:
 
 
 def check_features(
-    extractor: nn.Module, where: str, x: Sequence[Tensor], image_size: tuple[int, int]
+    extractor: Any, where: str, x: Sequence[Tensor], image_size: tuple[int, int]
 ) -> None:
     """Refuse feature levels that an RoI extractor was not made for.
 
@@ -265,7 +277,7 @@ def check_features(
     _check_channels(extractor, where, [level.shape[1] for level in levels])
 
 
-def _check_channels(extractor: nn.Module, where: str, channels: Sequence[int]) -> None:
+def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None:
     """Refuse an extractor that says another number of channels than its levels make."""
     concatenated = getattr(extractor, 'aggregation', None) == 'concat' and len(channels) > 1
     expected = sum(channels) if concatenated else channels[0]
@@ -303,7 +315,7 @@ def _inherits(kind: type, base: type, method: str) -> bool:
 
 
 @torch.no_grad()
-def check_class_weights(bbox_head: nn.Module) -> None:
+def check_class_weights(bbox_head: Any) -> None:
     """Refuse a ``class_weight`` of the box head's cross entropy that does not have a number for each class.
 
     Args:
@@ -312,7 +324,8 @@ def check_class_weights(bbox_head: nn.Module) -> None:
     Raises:
         ConfigError: Its length is wrong.
     """
-    loss, predictor = getattr(bbox_head, 'loss_cls', None), getattr(bbox_head, 'fc_cls', None)
+    loss: Any = getattr(bbox_head, 'loss_cls', None)
+    predictor = getattr(bbox_head, 'fc_cls', None)
     if type(loss) is not CrossEntropyLoss or loss.class_weight is None:
         return
     channels = getattr(predictor, 'out_features', bbox_head.num_classes + 1)
@@ -328,7 +341,7 @@ def check_class_weights(bbox_head: nn.Module) -> None:
 
 
 @torch.no_grad()
-def check_mask_loss(mask_head: nn.Module, coarse_size: int) -> None:
+def check_mask_loss(mask_head: Any, coarse_size: int) -> None:
     """Refuse a loss of the coarse head that fails on masks, or finds nothing wrong where every pixel is.
 
     Args:

@@ -33,7 +33,7 @@ COARSE_HEAD_RULES = {
     'fc_out_channels': whole(1),
     'roi_feat_size': pair_or_one(whole(1)),
     'downsample_factor': whole(1),
-    'predictor_cfg': DICT,
+    'predictor_cfg': optional(DICT),
     'loss_mask': PART,
     'conv_cfg': optional(PART),
     'norm_cfg': optional(PART),

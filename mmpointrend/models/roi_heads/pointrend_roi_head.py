@@ -22,6 +22,7 @@ from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.box_features import BoxFeatures, covered_sizes
 from mmpointrend.models.roi_heads.checks import (
+    EXTRACTOR_RULES,
     TEST_RULES,
     TRAIN_RULES,
     check_box_settings,
@@ -122,8 +123,9 @@ class PointRendRoIHead(StandardRoIHead):
 
     @configured(
         'roi_head',
-        unknown=_OF_OTHER_HEADS,
-        **{key: optional(PART) for key in (*_PARTS, 'point_head', 'shared_head')},
+        _OF_OTHER_HEADS,
+        shared_head=optional(PART),
+        **{key: optional(PART, advised=False) for key in (*_PARTS, 'point_head')},
         train_cfg=ANYTHING,
         test_cfg=ANYTHING,
         init_cfg=INIT,
@@ -139,6 +141,8 @@ class PointRendRoIHead(StandardRoIHead):
                     f'roi_head.{key} is missing: PointRend refines the masks of detected boxes'
                 )
             kwargs[key] = _as_ours(kwargs[key])
+            if key.endswith('extractor'):
+                check(kwargs[key], f'roi_head.{key}', EXTRACTOR_RULES)
         train_cfg, test_cfg = kwargs.get('train_cfg'), kwargs.get('test_cfg')
         if train_cfg is not None:
             check(train_cfg, 'train_cfg.rcnn', TRAIN_RULES)
@@ -146,6 +150,7 @@ class PointRendRoIHead(StandardRoIHead):
             check(test_cfg, 'test_cfg.rcnn', TEST_RULES)
         with naming('roi_head'):
             super().__init__(**kwargs)
+            check_levels_of_extractors(self.bbox_roi_extractor, self.mask_roi_extractor)
             self._coarse_size = self._init_point_head(_as_ours(point_head))
             self._check_parts()
         if self.train_cfg is not None:
@@ -160,7 +165,6 @@ class PointRendRoIHead(StandardRoIHead):
     def _check_parts(self) -> None:
         """Refuse parts that do not fit each other."""
         check_point_classes(self.bbox_head, self.point_head)
-        check_levels_of_extractors(self.bbox_roi_extractor, self.mask_roi_extractor)
         check_fine_channels(self.point_head, self.mask_roi_extractor)
         check_box_settings(self.bbox_head, self.train_cfg, self.test_cfg)
         check_class_weights(self.bbox_head)
