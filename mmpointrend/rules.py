@@ -337,9 +337,9 @@ def _try_init(module: nn.Module, where: str, init_cfg: Any) -> None:
         if 'Pretrained' in str(config['type']):
             continue
         rest = {key: value for key, value in config.items() if key != 'override'}
-        # Layers of their own, and no random number of the run's.
-        layers = nn.Sequential(nn.Linear(1, 1), nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1))
+        # On layers of their own, and without random numbers of the run's.
         with naming(where, ' does not work'), torch.random.fork_rng(devices=[]):
+            layers = nn.Sequential(nn.Linear(1, 1), nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1))
             initialize(layers, rest)
             overrides = config.get('override') or []
             several: Any = overrides if _is_list(overrides) else [overrides]

@@ -38,7 +38,7 @@ from mmpointrend.errors import PointRendError
 
 # What any key may be changed to.
 _VALUES = [
-    None, True, False, -1, 0, 1, 2, 3, 7, 16, 32, 40, 0.5, -0.5, 1.5, 2.0, math.nan, math.inf, 10**9, 10**12,
+    None, True, False, -1, 0, 1, 2, 3, 16, 32, 40, 0.5, -0.5, 1.5, 2.0, math.nan, math.inf, 10**9, 10**12,
     '', '3', 'nonsense', (), [], [0], [1, 2], [16, 16], [-1, 4], ['a'], {}, {'type': 'Nonsense'}, {'type': None},
     {'type': 3}, {'a': 1},
 ]  # fmt: skip

@@ -34,8 +34,15 @@ _OF_WORKERS = {
     'multiprocessing_context': None,
 }
 
-# Transforms of mmdet that read or write masks as bitmaps. Polygons have no such operation.
+# Transforms of mmdet that read or write masks as bitmaps: polygons have no such operation.
 _NEED_BITMAPS = frozenset(['Albu', 'CopyPaste', 'Expand', 'RandomErasing'])
+# Those that move images and boxes and leave masks where they were, or refuse them, and what to take instead.
+_LEAVE_MASKS = {
+    'Mosaic': 'take CachedMosaic',
+    'MixUp': 'take CachedMixUp',
+    'RandomAffine': 'take RandomResize, RandomFlip, Rotate or TranslateX',
+    'RandomCenterCropPad': 'take RandomCrop and Pad',
+}
 
 
 def check_loader_config(cfg: Any, name: str) -> None:
@@ -85,7 +92,7 @@ def without_idle_workers(cfg: Mapping) -> Mapping:
 
 
 def check_mask_augmentations(dataset: Any) -> None:
-    """Refuse augmentations of bitmaps where ``poly2mask=False`` keeps polygons.
+    """Refuse augmentations that leave masks behind, and those of bitmaps where ``poly2mask=False`` keeps polygons.
 
     Args:
         dataset: A built dataset, under any stack of wrappers.
@@ -93,26 +100,29 @@ def check_mask_augmentations(dataset: Any) -> None:
     Raises:
         ConfigError: The message names the transform.
     """
-    keeps = [leaf for leaf in leaves(dataset) if _keeps_polygons(leaf)]
-    if not keeps:
+    loading = [
+        step
+        for leaf in leaves(dataset)
+        for step in _own_steps(leaf)
+        if getattr(step, 'with_mask', False)
+    ]
+    if not loading:
         return
+    polygons = not all(getattr(step, 'poly2mask', True) for step in loading)
     for step in _steps(dataset):
-        name = next(
-            (kind.__name__ for kind in type(step).__mro__ if kind.__module__.startswith('mmdet.')),
-            None,
-        )
-        if name in _NEED_BITMAPS:
+        kinds = type(step).__mro__
+        name = next((kind.__name__ for kind in kinds if kind.__module__.startswith('mmdet.')), '')
+        if name in _LEAVE_MASKS and name == type(step).__name__:
+            raise ConfigError(
+                f'the pipeline has {name}, which moves images and boxes but not their masks: {_LEAVE_MASKS[name]}'
+            )
+        if name == 'Albu' and 'gt_masks' not in getattr(step, 'keymap_to_albu', {}):
+            continue
+        if polygons and name in _NEED_BITMAPS:
             raise ConfigError(
                 f'the pipeline has {type(step).__name__}, which works on bitmaps, and poly2mask=False in '
                 'LoadAnnotations keeps polygons: set poly2mask=True'
             )
-
-
-def _keeps_polygons(dataset: Any) -> bool:
-    return any(
-        getattr(step, 'with_mask', False) and not getattr(step, 'poly2mask', True)
-        for step in _own_steps(dataset)
-    )
 
 
 def _own_steps(dataset: Any) -> list[Any]:

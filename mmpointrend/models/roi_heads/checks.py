@@ -48,10 +48,9 @@ TEST_RULES = {
 
 
 def _is_nms(value: Any) -> bool:
-    plain = isinstance(value, Mapping) and value.get('type', 'nms') == 'nms'
-    return isinstance(value, Mapping) and (
-        not plain or number().accepts(value.get('iou_threshold'))
-    )
+    if not isinstance(value, Mapping) or not isinstance(value.get('type', 'nms'), str):
+        return False
+    return value.get('type', 'nms') != 'nms' or number().accepts(value.get('iou_threshold'))
 
 
 _BOX_TRAIN_RULES = {'pos_weight': number().needed()}
