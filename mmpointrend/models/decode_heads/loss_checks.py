@@ -2,7 +2,7 @@
 """Losses of the semantic task, tried once when they are built."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmengine.device import get_device
@@ -17,7 +17,7 @@ _TRIED = frozenset(['CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'LovaszLoss', '
 
 
 def check_losses(
-    losses: Iterable[nn.Module], where: str, logits: Tensor, ignore_index: int | None
+    losses: Iterable[nn.Module], where: str, shape: Sequence[int], ignore_index: int | None
 ) -> None:
     """Refuse losses that would fail in the first step, such as by a ``class_weight`` of another length.
 
@@ -26,14 +26,16 @@ def check_losses(
     Args:
         losses: The losses.
         where: Their name in a config.
-        logits: Logits of the shape that they will get, (B, K, H, W).
+        shape: Shape (B, K, H, W) of the logits to try.
         ignore_index: Label that takes no part in them.
 
     Raises:
         ConfigError: A loss fails, or has no ``loss_name``.
     """
-    channels = logits.shape[1]
-    labels = torch.zeros(len(logits), *logits.shape[2:], dtype=torch.long)
+    batch, channels, *size = shape
+    # With a device, for a model may be built on the meta device.
+    logits = torch.zeros(batch, channels, *size, device='cpu')
+    labels = torch.zeros(batch, *size, dtype=torch.long, device='cpu')
     labels[:, 1:] = min(1, channels - 1)
     for loss in losses:
         kind = type(loss)

@@ -65,7 +65,7 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
     check_losses(
         losses if isinstance(losses, nn.ModuleList) else [losses],
         'decode_head.coarse_head.loss_decode',
-        torch.zeros(2, coarse_head.out_channels, 16, 16),
+        (2, coarse_head.out_channels, 16, 16),
         coarse_head.ignore_index,
     )
     return coarse_head

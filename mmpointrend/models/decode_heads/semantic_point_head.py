@@ -123,7 +123,7 @@ class SemanticPointHead(BasePointHead):
         check_losses(
             self.loss_decode,
             'decode_head.point_head.loss_decode',
-            torch.zeros(2, num_classes, 196, 1),
+            (2, num_classes, 196, 1),
             ignore_index,
         )
 

@@ -329,9 +329,9 @@ def check_class_weights(bbox_head: Any) -> None:
         return
     channels = getattr(predictor, 'out_features', bbox_head.num_classes + 1)
     try:
-        loss(
-            torch.zeros(2, channels), torch.zeros(2, dtype=torch.long), torch.ones(2), avg_factor=2
-        )
+        with torch.device('cpu'):
+            labels = torch.zeros(2, dtype=torch.long)
+            loss(torch.zeros(2, channels), labels, torch.ones(2), avg_factor=2)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f'roi_head.bbox_head.loss_cls.class_weight is {loss.class_weight}: give {channels} numbers, one for each '
@@ -353,11 +353,12 @@ def check_mask_loss(mask_head: Any, coarse_size: int) -> None:
     if not _inherits(type(mask_head), FCNMaskHead, 'loss_and_target'):
         return
     loss, classes = mask_head.loss_mask, mask_head.num_classes
-    logits = torch.full(
-        (2, 1 if mask_head.class_agnostic else classes, coarse_size, coarse_size), 4.0
-    )
+    channels = 1 if mask_head.class_agnostic else classes
+    # With a device, for a model may be built on the meta device.
+    logits = torch.full((2, channels, coarse_size, coarse_size), 4.0, device='cpu')
     logits[:, :, coarse_size // 2 :] = -4
-    targets, labels = (logits[:, 0] < 0).float(), torch.zeros(2, dtype=torch.long)
+    targets = (logits[:, 0] < 0).float()
+    labels = torch.zeros(2, dtype=torch.long, device='cpu')
     reason = 'it is 0 where every pixel is wrong'
     try:
         works = bool(loss(logits, targets, labels).mean() > 0)
