@@ -41,7 +41,6 @@ __all__ = [
     'number',
     'one_or_more',
     'optional',
-    'pair_or_one',
     'shown',
     'whole',
 ]
@@ -172,35 +171,20 @@ def listed(rule: Rule, length: int | None = None) -> Rule:
     return Rule(f'a list of {length or ""} values, each {rule.wanted}'.replace('  ', ' '), accepts)
 
 
-def one_or_more(rule: Rule) -> Rule:
+def one_or_more(rule: Rule, length: int | None = None) -> Rule:
     """A value that another rule accepts, or a list of such values.
 
     Args:
         rule: The other rule.
+        length: Number of values in a list; any but 0 where it is None.
 
     Returns:
         The rule.
     """
-    several = listed(rule)
+    several = listed(rule, length)
     return Rule(
-        f'{rule.wanted}, or to a list of such',
+        f'{rule.wanted}, or to a list of {length or ""} such'.replace('  ', ' '),
         lambda value: rule.accepts(value) or several.accepts(value),
-    )
-
-
-def pair_or_one(rule: Rule) -> Rule:
-    """A value that another rule accepts, or two such values.
-
-    Args:
-        rule: The other rule.
-
-    Returns:
-        The rule.
-    """
-    pair = listed(rule, 2)
-    return Rule(
-        f'{rule.wanted}, or to two of such',
-        lambda value: rule.accepts(value) or pair.accepts(value),
     )
 
 

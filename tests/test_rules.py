@@ -20,7 +20,6 @@ from mmpointrend.rules import (
     number,
     one_or_more,
     optional,
-    pair_or_one,
     whole,
 )
 
@@ -37,7 +36,7 @@ from mmpointrend.rules import (
         (listed(whole(1)), [[1], (1, 2)], [[], [0], 1]),
         (listed(whole(1), 2), [(1, 2)], [[1], [1, 2, 3]]),
         (one_or_more(whole(1)), [1, [1, 2]], [[], [0]]),
-        (pair_or_one(whole(1)), [1, (1, 2)], [(1,), 0]),
+        (one_or_more(whole(1), 2), [1, (1, 2)], [(1,), 0]),
         (PART, [{'type': 'A'}, {'type': dict}], [{}, {'type': ''}, {'type': 3}, 'A']),
         (DICT, [{}], [None, []]),
         (INIT, [None, {}, [], {'type': 'Normal'}, [{'type': 'Normal'}]], ['Normal', {'std': 1}]),

@@ -234,6 +234,26 @@ class CheckedRunner(Runner):
         check_class_counts(self.model, loop.dataloader.dataset, name)
         return loop
 
+    def train(self) -> nn.Module:
+        """Train; a batch that is too small for a batch normalisation gets a sentence.
+
+        Returns:
+            The model.
+
+        Raises:
+            ConfigError: Such a batch came up.
+        """
+        try:
+            return super().train()
+        except ValueError as error:
+            if 'Expected more than 1 value per channel' not in str(error):
+                raise
+            raise ConfigError(
+                'a batch normalisation got one value a channel, which it cannot be trained on '
+                f'({error}): set train_dataloader.batch_size to 2 or more with drop_last=True, or '
+                "the norm_cfg of the head that has it to dict(type='GN', num_groups=...)."
+            ) from error
+
     def load_or_resume(self) -> None:
         """Load or resume; automatic resuming takes the newest whole checkpoint of the work folder.
 

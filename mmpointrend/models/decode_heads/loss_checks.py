@@ -44,7 +44,10 @@ def check_losses(
                 f"{where} is {kind.__name__}, which has no loss_name: take one of mmseg's losses, such as "
                 "dict(type='CrossEntropyLoss')"
             )
-        if not kind.__module__.startswith('mmseg.') or kind.__name__ not in _TRIED:
+        if not any(
+            base.__module__.startswith('mmseg.') and base.__name__ in _TRIED
+            for base in kind.__mro__
+        ):
             continue
         error = _failure(loss, logits, labels, ignore_index, 'cpu')
         # mmseg's FocalLoss fails on CPUs alone.

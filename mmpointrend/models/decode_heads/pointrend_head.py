@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.decode_heads.loss_checks import check_losses
 from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
+from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
@@ -51,7 +52,9 @@ _REFUSED = (
 def _build_coarse_head(config: dict) -> BaseDecodeHead:
     """Build the coarse head, or refuse it by name."""
     cfg = scoped(config, 'mmseg')
-    coarse_head = build_part(config, MMSEG_MODELS, 'mmseg', 'decode_head.coarse_head')
+    if 'loss_decode' in cfg:
+        cfg.loss_decode = knowing_void(cfg.loss_decode)
+    coarse_head = build_part(cfg, MMSEG_MODELS, 'mmseg', 'decode_head.coarse_head')
     names = {cls.__name__ for cls in type(coarse_head).__mro__}
     # MaskFormerHead and Mask2FormerHead are mmdet's under another name.
     plain = isinstance(coarse_head, BaseDecodeHead)

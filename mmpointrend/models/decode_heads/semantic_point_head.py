@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.decode_heads.loss_checks import check_losses
+from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
 from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
 from mmpointrend.models.scope import build_part
 from mmpointrend.registry import MODELS
@@ -110,7 +111,9 @@ class SemanticPointHead(BasePointHead):
         self.ignore_index = ignore_index
         losses = loss_decode or {'type': 'CrossEntropyLoss', 'use_sigmoid': num_classes == 1}
         self.loss_decode = nn.ModuleList(
-            build_part(loss, MMSEG_MODELS, 'mmseg', 'decode_head.point_head.loss_decode')
+            build_part(
+                knowing_void(loss), MMSEG_MODELS, 'mmseg', 'decode_head.point_head.loss_decode'
+            )
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
         if num_classes == 1 and any(map(_is_softmax, self.loss_decode)):

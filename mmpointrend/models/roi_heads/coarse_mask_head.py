@@ -16,8 +16,8 @@ from mmpointrend.rules import (
     check_size,
     configured,
     naming,
+    one_or_more,
     optional,
-    pair_or_one,
     whole,
 )
 
@@ -31,7 +31,7 @@ COARSE_HEAD_RULES = {
     'conv_kernel_size': whole(1),
     'conv_out_channels': whole(1),
     'fc_out_channels': whole(1),
-    'roi_feat_size': pair_or_one(whole(1)),
+    'roi_feat_size': one_or_more(whole(1), 2),
     'downsample_factor': whole(1),
     'predictor_cfg': optional(DICT),
     'loss_mask': PART,

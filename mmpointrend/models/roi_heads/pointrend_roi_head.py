@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
@@ -38,6 +37,7 @@ from mmpointrend.models.roi_heads.checks import (
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
+from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS, NamedPartsRoIHead
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
@@ -72,15 +72,6 @@ __all__ = ['PointRendRoIHead']
 # Parts that no PointRend goes without.
 _PARTS = ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head')
 
-# Keys of mmdet's other RoI heads, by which a config moved over from them is known.
-_OF_OTHER_HEADS = {
-    'mask_iou_head': 'PointRend does not score masks; leave it out',
-    'semantic_head': 'PointRend has no semantic branch; leave it out',
-    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out',
-    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn',
-    'stage_loss_weights': 'PointRend has one stage; leave it out',
-}
-
 # mmdet's classes of the same names do not fit under our RoI head: a config moved over by prefixing the RoI head alone
 # means ours.
 _OURS = ('CoarseMaskHead', 'MaskPointHead')
@@ -97,7 +88,7 @@ def _as_ours(config: dict) -> Any:
 
 
 @MODELS.register_module()
-class PointRendRoIHead(StandardRoIHead):
+class PointRendRoIHead(NamedPartsRoIHead):
     """Mask R-CNN's RoI head with PointRend's mask branch (paper, section 4).
 
     Takes the config keys of mmdet's ``PointRendRoIHead`` and has its state-dict names. Besides them:
@@ -123,7 +114,7 @@ class PointRendRoIHead(StandardRoIHead):
 
     @configured(
         'roi_head',
-        _OF_OTHER_HEADS,
+        OF_OTHER_HEADS,
         shared_head=optional(PART),
         **{key: optional(PART, advised=False) for key in (*_PARTS, 'point_head')},
         train_cfg=ANYTHING,
@@ -171,41 +162,6 @@ class PointRendRoIHead(StandardRoIHead):
         if self.train_cfg is not None:
             check_mask_loss(self.mask_head, self._coarse_size)
 
-    def init_bbox_head(self, bbox_roi_extractor: ConfigDict, bbox_head: ConfigDict) -> None:
-        """mmdet's hook, with the names of what it builds in its refusals.
-
-        Args:
-            bbox_roi_extractor: Config of the box RoI extractor.
-            bbox_head: Config of the box head.
-
-        Raises:
-            ConfigError: One of them cannot be built.
-        """
-        with naming('roi_head.bbox_head or bbox_roi_extractor'):
-            super().init_bbox_head(bbox_roi_extractor, bbox_head)
-
-    def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
-        """mmdet's hook, with the names of what it builds in its refusals.
-
-        Args:
-            mask_roi_extractor: Config of the mask RoI extractor.
-            mask_head: Config of the coarse mask head.
-
-        Raises:
-            ConfigError: One of them cannot be built.
-        """
-        with naming('roi_head.mask_head or mask_roi_extractor'):
-            super().init_mask_head(mask_roi_extractor, mask_head)
-
-    def init_assigner_sampler(self) -> None:
-        """mmdet's hook, with the names of what it builds in its refusals.
-
-        Raises:
-            ConfigError: One of them cannot be built.
-        """
-        with naming('train_cfg.rcnn.assigner or sampler'):
-            super().init_assigner_sampler()
-
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask head; the side of the map that rendering starts from."""
         coarse_channels, coarse_size = probe_mask_head(
@@ -217,11 +173,6 @@ class PointRendRoIHead(StandardRoIHead):
         if self.train_cfg is not None:
             check_mask_size(self.train_cfg, coarse_size)
         return coarse_size
-
-    @property
-    def _shared_head(self) -> nn.Module | None:
-        """What lies between extractors and heads in models without a feature pyramid."""
-        return self.shared_head if self.with_shared_head else None
 
     def check_features(self, x: Sequence[Tensor], image_size: tuple[int, int]) -> None:
         """Refuse feature levels that the RoI extractors were not made for.
