@@ -42,7 +42,7 @@ TRAIN_RULES = {
     'train_on_pred_boxes': TRUTH,
 }
 TEST_RULES = {
-    'mask_thr_binary': number(most=1).needed(),
+    'mask_thr_binary': Rule('a number of at most 1, such as 0.5', number(most=1).accepts, True),
     'adaptive_resolution': TRUTH,
 }
 
