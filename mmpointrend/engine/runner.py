@@ -21,17 +21,26 @@ from torch.utils.data import DataLoader
 from mmpointrend.data_files import without_pickles
 from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.checks import (
+    BatchSizeHook,
     LabelRange,
     check_checkpoint_classes,
     check_class_counts,
     check_dataset,
     check_label_order,
+    check_loader_config,
+    check_mask_augmentations,
     check_metrics,
+    check_model,
+    check_model_config,
     check_same_classes,
+    check_single_images,
+    check_test_settings,
+    check_train_settings,
     checked_config,
     name_files_on_loading,
     naming_the_dataset,
     watch_labels,
+    without_idle_workers,
 )
 from mmpointrend.engine.hooks import FiniteLossHook, LabelRangeHook
 from mmpointrend.engine.resuming import find_resumable
@@ -137,6 +146,26 @@ class CheckedRunner(Runner):
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {}), 'device_ids': None}
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """Build the model; settings that would fail later are refused now.
+
+        Args:
+            model: Config or model.
+
+        Returns:
+            The model.
+
+        Raises:
+            ConfigError: Its parts do not fit each other, or it cannot be tested as ``test_cfg`` says.
+            InputError: A file of class weights is a pickle.
+        """
+        if isinstance(model, dict):
+            check_model_config(model)
+        with without_pickles(model if isinstance(model, dict) else {}):
+            built = super().build_model(model)
+        check_model(built)
+        return built
+
     @staticmethod
     def build_dataloader(
         dataloader: DataLoader | dict[str, Any],
@@ -162,26 +191,12 @@ class CheckedRunner(Runner):
         dataset = dataloader['dataset']
         config = dataset if isinstance(dataset, dict) else {}
         with naming_the_dataset(config), without_pickles(config):
-            dataloader = {**dataloader, 'dataset': checked_config(dataset)}
+            dataloader = {**without_idle_workers(dataloader), 'dataset': checked_config(dataset)}
             loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)
+        check_mask_augmentations(loader.dataset)
         name_files_on_loading(loader.dataset)
         return loader
-
-    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
-        """Build the model; class weights are not read from a pickle.
-
-        Args:
-            model: Config or model.
-
-        Returns:
-            The model.
-
-        Raises:
-            InputError: A pickle is read.
-        """
-        with without_pickles(model if isinstance(model, dict) else {}):
-            return super().build_model(model)
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the training loop and compare its classes with the model's.
@@ -193,13 +208,22 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree, or the order of the classes.
+            ConfigError: The classes disagree in number or order, or a setting would fail later.
         """
+        check_train_settings(self.model)
         if not isinstance(loop, BaseLoop):
+            check_loader_config(self._train_dataloader, 'train_dataloader')
             self._watch_labels()
+            self._watch_batches()
             if not any(isinstance(hook, FiniteLossHook) for hook in self.hooks):
                 self.register_hook(FiniteLossHook())
-        return self._checked('train_dataloader', super().build_train_loop(loop))
+        built = self._checked('train_dataloader', super().build_train_loop(loop))
+        check_single_images(self.model, built.dataloader)
+        return built
+
+    def _watch_batches(self) -> None:
+        if not any(isinstance(hook, BatchSizeHook) for hook in self.hooks):
+            self.register_hook(BatchSizeHook())
 
     def _watch_labels(self) -> None:
         labels = LabelRange.of_model(self.model)
@@ -256,8 +280,12 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree, or the order of the classes.
+            ConfigError: The classes disagree in number or order, or a setting would fail later.
         """
+        check_test_settings(self.model)
+        if not isinstance(loop, BaseLoop):
+            check_loader_config(self._val_dataloader, 'val_dataloader')
+            self._watch_batches()
         return self._checked('val_dataloader', super().build_val_loop(loop), evaluates=True)
 
     def build_test_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
@@ -270,8 +298,12 @@ class CheckedRunner(Runner):
             The loop.
 
         Raises:
-            ConfigError: The class counts disagree, or the order of the classes.
+            ConfigError: The classes disagree in number or order, or a setting would fail later.
         """
+        check_test_settings(self.model)
+        if not isinstance(loop, BaseLoop):
+            check_loader_config(self._test_dataloader, 'test_dataloader')
+            self._watch_batches()
         return self._checked('test_dataloader', super().build_test_loop(loop), evaluates=True)
 
     def _checked(self, name: str, loop: BaseLoop, evaluates: bool = False) -> BaseLoop:
@@ -287,16 +319,26 @@ class CheckedRunner(Runner):
         return loop
 
     def train(self) -> nn.Module:
-        """Train; a disk that is full or refuses gets a sentence.
+        """Train; a full disk, or a batch too small for a batch normalisation, gets a sentence.
 
         Returns:
             The model.
 
         Raises:
             OutputError: Something cannot be written.
+            ConfigError: A batch normalisation got one value a channel.
         """
-        with naming_the_disk(self._some_file):
-            return super().train()
+        try:
+            with naming_the_disk(self._some_file):
+                return super().train()
+        except ValueError as error:
+            if 'Expected more than 1 value per channel' not in str(error):
+                raise
+            raise ConfigError(
+                'a batch normalisation got one value a channel, which it cannot be trained on '
+                f'({error}): set train_dataloader.batch_size to 2 or more with drop_last=True, or '
+                "the norm_cfg of the head that has it to dict(type='GN', num_groups=...)."
+            ) from error
 
     def val(self) -> dict[str, float]:
         """Validate; a disk that is full or refuses gets a sentence.

@@ -1,6 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """What the point heads of both tasks share: the core's MLP, configured and initialised the OpenMMLab way."""
 
+import copy
+
 import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import BaseModule
@@ -8,8 +10,19 @@ from torch import nn
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import PointMLP
+from mmpointrend.rules import (
+    DICT,
+    INIT,
+    MOST_LAYERS,
+    PART,
+    TRUTH,
+    check_size,
+    naming,
+    optional,
+    whole,
+)
 
-__all__ = ['BasePointHead']
+__all__ = ['POINT_HEAD_RULES', 'BasePointHead']
 
 # detectron2's: MSRA for the hidden layers, near zero for the logits.
 _INIT_CFG = {
@@ -21,18 +34,56 @@ _INIT_CFG = {
 }
 
 
+# The keys that the point heads of both tasks have.
+POINT_HEAD_RULES = {
+    'num_classes': whole(1),
+    'num_fcs': whole(0, MOST_LAYERS),
+    'coarse_pred_each_layer': TRUTH,
+    'conv_cfg': optional(DICT),
+    'norm_cfg': optional(PART),
+    'act_cfg': optional(DICT),
+    'init_cfg': INIT,
+}
+
+# Made for maps, and yet they take points: an `InstanceNorm2d` takes the regions for channels.
+_OF_MAPS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
 def _make_norm(norm_cfg: dict, channels: int) -> tuple[str, nn.Module]:
     """Build a normalisation, or refuse one that is made for maps."""
-    name, norm = build_norm_layer(norm_cfg, channels)
-    training = norm.training
+    with naming('point_head.norm_cfg'):
+        name, norm = build_norm_layer(norm_cfg, channels)
+    reason = f'{type(norm).__name__} is made for maps' if isinstance(norm, _OF_MAPS) else None
+    # One of its own: in training a normalisation keeps what it has seen.
+    tried, points = copy.deepcopy(norm), torch.zeros(3, channels, 5)
     try:
-        norm.eval()(torch.zeros(1, channels, 2))
-    except (RuntimeError, ValueError) as error:
+        for module in (tried.train(), tried.eval()):
+            if module(points).shape != points.shape:
+                reason = f'{type(norm).__name__} changes their shape'
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+    if reason is not None:
         raise ConfigError(
-            f'point_head.norm_cfg is {norm_cfg}: points are no map, so take BN1d, SyncBN or GN ({error})'
-        ) from error
-    norm.train(training)
+            f'point_head.norm_cfg is {norm_cfg}: points are no map, so take BN1d, SyncBN or GN ({reason})'
+        )
     return name, norm
+
+
+def _make_activation(act_cfg: dict | None, channels: int) -> nn.Module:
+    """Build an activation, or refuse one that does not go number by number."""
+    with naming('point_head.act_cfg'):
+        activation = build_activation_layer({'type': 'ReLU', **(act_cfg or {})})
+        training, rows = activation.training, torch.zeros(2, channels)
+        shape = activation.eval()(rows).shape
+        activation.train(training)
+    if shape != rows.shape:
+        raise ConfigError(
+            f'point_head.act_cfg is {act_cfg}: it changes the number of channels, so take one such as ReLU'
+        )
+    if hasattr(activation, 'inplace'):
+        # Its input is the layer's own, and half of what training keeps of a layer.
+        activation.inplace = True
+    return activation
 
 
 class BasePointHead(PointMLP, BaseModule):
@@ -52,7 +103,8 @@ class BasePointHead(PointMLP, BaseModule):
         init_cfg: mmengine's; by default detectron2's initialisation.
 
     Raises:
-        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``, or ``norm_cfg`` for a normalisation of maps.
+        ConfigError: ``conv_cfg`` asks for anything but ``Conv1d``, ``norm_cfg`` for a normalisation of maps,
+            ``act_cfg`` for what changes channels, or all together for more parameters than fit in memory.
     """
 
     def __init__(
@@ -74,14 +126,15 @@ class BasePointHead(PointMLP, BaseModule):
             raise ConfigError(
                 f"point_head.conv_cfg is {conv_cfg}: a point has no neighbours, so leave it out or set type='Conv1d'"
             )
-
-        def make_activation() -> nn.Module:
-            activation = build_activation_layer({'type': 'ReLU', **(act_cfg or {})})
-            if hasattr(activation, 'inplace'):
-                # Its input is the layer's own, and half of what training keeps of a layer.
-                activation.inplace = True
-            return activation
-
+        again = coarse_channels if coarse_pred_each_layer else 0
+        check_size(
+            'point_head',
+            fc_channels * (in_channels + coarse_channels + (num_fcs - 1) * (fc_channels + again))
+            + out_channels * (fc_channels + again)
+            if num_fcs > 0
+            else out_channels * (in_channels + coarse_channels),
+            'its channels, num_fcs or num_classes',
+        )
         super().__init__(
             in_channels=in_channels,
             coarse_channels=coarse_channels,
@@ -91,6 +144,6 @@ class BasePointHead(PointMLP, BaseModule):
             coarse_each_layer=coarse_pred_each_layer,
             dropout=max(dropout_ratio, 0),
             norm=None if norm_cfg is None else lambda channels: _make_norm(norm_cfg, channels),
-            activation=make_activation,
+            activation=lambda: _make_activation(act_cfg, fc_channels),
         )
         self.init_cfg = _INIT_CFG if init_cfg is None else init_cfg

@@ -7,8 +7,19 @@ from typing import Any
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import steps_to_reach
+from mmpointrend.rules import MAX_SIDE, check, optional, whole
 
 __all__ = ['Rendering']
+
+# Four times the coarsest stride that decode heads have: no config tells the size of an image's coarse prediction.
+_MAX_SCALE = 128
+
+_RULES = {
+    'scale_factor': whole(2),
+    'subdivision_num_points': whole(1).needed(),
+    'subdivision_steps': optional(whole(0), advised=False),
+    'output_size': optional(whole(1)),
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +52,33 @@ class Rendering:
         Raises:
             ConfigError: A key is missing, out of range, or the output size is not reachable.
         """
-        scale_factor = cfg.get('scale_factor', 2)
+        check(cfg, where, _RULES)
+        scale_factor: int = cfg.get('scale_factor', 2)
         steps: Any = cfg.get('subdivision_steps')
         output_size = cfg.get('output_size')
-        _require(where, 'scale_factor', scale_factor, least=2)
-        _require(where, 'subdivision_num_points', cfg.get('subdivision_num_points'), least=1)
         if coarse_size is not None and output_size is not None:
             steps = cls._steps_to(coarse_size, output_size, scale_factor, steps, where)
-        _require(where, 'subdivision_steps', steps, least=0)
+        # Asked for where nothing stands in for it.
+        check({'subdivision_steps': steps}, where, {'subdivision_steps': whole(0)})
+        cls._check_size(coarse_size, int(steps), scale_factor, where)
         return cls(cfg['subdivision_num_points'], int(steps), scale_factor)
+
+    @staticmethod
+    def _check_size(coarse_size: int | None, steps: int, scale_factor: int, where: str) -> None:
+        """Refuse maps that no memory holds."""
+        size, most = coarse_size or 1, _MAX_SCALE if coarse_size is None else MAX_SIDE
+        for _ in range(steps):
+            size *= scale_factor
+            if size > most:
+                limit = (
+                    f'{most} times the coarse prediction'
+                    if coarse_size is None
+                    else f'{most} pixels'
+                )
+                raise ConfigError(
+                    f'{where}.subdivision_steps is {steps} with a scale_factor of {scale_factor}: sides of more than '
+                    f'{limit} are not rendered, for lack of memory; take fewer steps'
+                )
 
     @staticmethod
     def _steps_to(
@@ -65,9 +94,3 @@ class Rendering:
                 f'is {steps}: set subdivision_steps to {needed}, or to None'
             )
         return needed
-
-
-def _require(where: str, key: str, value: Any, least: int) -> None:
-    """Refuse anything but an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f'{where}.{key} is {value}: set it to an integer of at least {least}')

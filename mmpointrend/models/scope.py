@@ -4,8 +4,11 @@
 from typing import Any
 
 from mmengine.config import ConfigDict
+from mmengine.registry import Registry
 
-__all__ = ['scoped']
+from mmpointrend.rules import PART, check, naming
+
+__all__ = ['build_part', 'scoped']
 
 
 def scoped(cfg: dict, scope: str) -> Any:
@@ -22,3 +25,24 @@ def scoped(cfg: dict, scope: str) -> Any:
         A copy of the config, a ``ConfigDict``, with ``_scope_`` set.
     """
     return ConfigDict({'_scope_': scope, **cfg})
+
+
+def build_part(cfg: Any, registry: Registry, scope: str, where: str) -> Any:
+    """Build a part, or refuse it in one sentence, whoever's it is.
+
+    Args:
+        cfg: Config of the part, with a ``type``.
+        registry: Where the type is looked up.
+        scope: As in :func:`scoped`.
+        where: The part's name in a config, such as 'roi_head.mask_head.loss_mask'.
+
+    Returns:
+        The part.
+
+    Raises:
+        ConfigError: It is not the config of a part, there is no such type, or the type refuses its arguments.
+    """
+    parent, _, key = where.rpartition('.')
+    check({key: cfg}, parent, {key: PART})
+    with naming(where):
+        return registry.build(scoped(cfg, scope))

@@ -20,8 +20,16 @@ from mmpointrend.points import (
     UniformSelection,
 )
 from mmpointrend.registry import POINT_SELECTIONS
+from mmpointrend.rules import MAX_POINTS, PART, check, naming, number, optional, whole
 
 __all__ = ['build_selection']
+
+_RULES = {
+    'num_points': whole(1, MAX_POINTS).needed(),
+    'oversample_ratio': number(),
+    'importance_sample_ratio': number(),
+    'point_selection': optional(PART),
+}
 
 for _strategy in (BiasedSelection, RegularGridSelection, UniformSelection):
     POINT_SELECTIONS.register_module(module=_strategy)
@@ -41,21 +49,22 @@ def build_selection(train_cfg: ConfigDict, where: str) -> PointSelection:
         ConfigError: ``num_points`` is missing or not positive, or the strategy refuses its arguments or
             so many points.
     """
-    num_points = train_cfg.get('num_points')
-    if not isinstance(num_points, int) or num_points < 1:
-        raise ConfigError(
-            f'{where}.num_points is {num_points}: set it to the number of points to train on per region, such as 196'
-        )
+    check(train_cfg, where, _RULES)
+    num_points = train_cfg['num_points']
     ratios = {
         key: train_cfg[key]
         for key in ('oversample_ratio', 'importance_sample_ratio')
         if key in train_cfg
     }
     cfg = train_cfg.get('point_selection') or {'type': 'BiasedSelection', **ratios}
-    try:
+    with naming(where, ''):
         selection = POINT_SELECTIONS.build(scoped(cfg, 'mmpointrend'))
         # No region: what the strategy cannot do with so many points it says now, and no random number is drawn.
         selection(0, num_points, lambda points: points[..., 0], torch.device('cpu'))
-        return selection
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f'{where}: {error}') from error
+    candidates = num_points * getattr(selection, 'oversample_ratio', 1)
+    if candidates > 4 * MAX_POINTS:
+        raise ConfigError(
+            f'{where} has {num_points} num_points and an oversample_ratio of {selection.oversample_ratio}: more than '
+            f'{4 * MAX_POINTS} candidates per region are not drawn, for lack of memory; lower one of them'
+        )
+    return selection

@@ -3,6 +3,7 @@
 
 import mmdet.registry
 import mmengine.registry
+import mmengine.runner
 import mmseg.registry
 import pytest
 import torch
@@ -37,6 +38,34 @@ def test_slurm_without_a_gpu_is_refused(tiny_data, tmp_path):
     cfg.launcher = 'slurm'
     with pytest.raises(ConfigError, match=r'launcher slurm needs a GPU'):
         CheckedRunner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model.test_cfg.subdivision_steps': -1}, r'model\.test_cfg\.subdivision_steps is -1'),
+        ({'model.decode_head.point_head.in_index': [9]}, r'in_index is \[9\].* choose from 0 to'),
+        ({'model.decode_head.point_head.chanels': 8}, r'no such key; did you mean channels'),
+    ],
+)
+def test_a_model_that_fails_later_is_refused_at_once(change, message, tiny_data, tmp_path):
+    cfg = Config.fromfile(write_config('semantic', tmp_path, tiny_data, length=2))
+    cfg.merge_from_dict({**change, 'experiment_name': str(change)[:40].replace('/', '')})
+    with pytest.raises(ConfigError, match=message):
+        CheckedRunner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize('text', ['Expected more than 1 value per channel when training', 'other'])
+def test_a_batch_too_small_to_normalise_gets_a_sentence(text, monkeypatch):
+    def fail(self):
+        raise ValueError(text)
+
+    monkeypatch.setattr(mmengine.runner.Runner, 'train', fail)
+    error = ConfigError if text.startswith('Expected') else ValueError
+    with pytest.raises(error) as caught:
+        CheckedRunner.__new__(CheckedRunner).train()
+    assert type(caught.value) is error
+    assert ('batch_size to 2 or more' in str(caught.value)) == (error is ConfigError)
 
 
 class TestLabelRange:

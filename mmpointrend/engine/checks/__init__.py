@@ -4,7 +4,8 @@
 ``dataset``: annotation files and folders, when a dataset is built. ``coco`` and ``annotations``:
 what of a COCO file is used, and under which labels. ``files``: images, label maps and masks, when they
 are read (what is looked at is in ``images``, ``label_maps`` and ``masks``). ``classes``: the classes of
-model, data and checkpoint against one another. ``metrics``: metrics that would err.
+model, data and checkpoint against one another. ``metrics``: metrics that would err. ``settings``:
+what a whole model is asked to do. ``loaders``: data loaders, their batches and augmentations.
 """
 
 from mmpointrend.engine.checks.classes import (
@@ -21,9 +22,23 @@ from mmpointrend.engine.checks.dataset import (
 )
 from mmpointrend.engine.checks.files import NamedLoading, name_files_on_loading
 from mmpointrend.engine.checks.label_maps import LabelRange, watch_labels
+from mmpointrend.engine.checks.loaders import (
+    BatchSizeHook,
+    check_loader_config,
+    check_mask_augmentations,
+    check_single_images,
+    without_idle_workers,
+)
 from mmpointrend.engine.checks.metrics import check_label_order, check_metrics
+from mmpointrend.engine.checks.settings import (
+    check_model,
+    check_model_config,
+    check_test_settings,
+    check_train_settings,
+)
 
 __all__ = [
+    'BatchSizeHook',
     'CheckedAnnotations',
     'LabelRange',
     'NamedLoading',
@@ -32,11 +47,19 @@ __all__ = [
     'check_class_counts',
     'check_dataset',
     'check_label_order',
+    'check_loader_config',
+    'check_mask_augmentations',
     'check_metrics',
+    'check_model',
+    'check_model_config',
     'check_same_classes',
+    'check_single_images',
+    'check_test_settings',
+    'check_train_settings',
     'checked_config',
     'leaves',
     'name_files_on_loading',
     'naming_the_dataset',
     'watch_labels',
+    'without_idle_workers',
 ]

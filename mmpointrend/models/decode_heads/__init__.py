@@ -3,5 +3,6 @@
 
 from mmpointrend.models.decode_heads.pointrend_head import PointRendHead
 from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
+from mmpointrend.models.decode_heads.void_cross_entropy import VoidCrossEntropyLoss
 
-__all__ = ['PointRendHead', 'SemanticPointHead']
+__all__ = ['PointRendHead', 'SemanticPointHead', 'VoidCrossEntropyLoss']

@@ -6,7 +6,7 @@ backbone.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -14,15 +14,17 @@ from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.decode_heads.loss_checks import check_losses
 from mmpointrend.models.decode_heads.semantic_point_head import (
     SemanticPointHead,
     refuse_softmax_of_one_channel,
 )
+from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
 from mmpointrend.models.rendering import Rendering
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     UNCERTAINTIES,
@@ -34,6 +36,7 @@ from mmpointrend.points import (
     subdivide,
 )
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import INIT, PART, Rule, configured
 
 __all__ = ['PointRendHead']
 
@@ -52,7 +55,9 @@ _REFUSED = (
 def _build_coarse_head(config: dict) -> BaseDecodeHead:
     """Build the coarse head, or refuse it by name."""
     cfg = scoped(config, 'mmseg')
-    coarse_head = MMSEG_MODELS.build(cfg)
+    if 'loss_decode' in cfg:
+        cfg.loss_decode = knowing_void(cfg.loss_decode)
+    coarse_head = build_part(cfg, MMSEG_MODELS, 'mmseg', 'decode_head.coarse_head')
     names = {cls.__name__ for cls in type(coarse_head).__mro__}
     # MaskFormerHead and Mask2FormerHead are mmdet's under another name.
     plain = isinstance(coarse_head, BaseDecodeHead)
@@ -64,6 +69,13 @@ def _build_coarse_head(config: dict) -> BaseDecodeHead:
         )
     if coarse_head.out_channels == 1:
         refuse_softmax_of_one_channel(coarse_head.loss_decode, 'decode_head.coarse_head')
+    losses = coarse_head.loss_decode
+    check_losses(
+        losses if isinstance(losses, nn.ModuleList) else [losses],
+        'decode_head.coarse_head.loss_decode',
+        (2, coarse_head.out_channels, 16, 16),
+        coarse_head.ignore_index,
+    )
     return coarse_head
 
 
@@ -92,6 +104,18 @@ class PointRendHead(BaseModule):
         ConfigError: A part cannot work: the message names the key and the mend.
     """
 
+    @configured(
+        'decode_head',
+        coarse_head=PART,
+        point_head=Rule(
+            "a dict of the point head's keys", lambda value: isinstance(value, Mapping)
+        ),
+        uncertainty=Rule(
+            f'one of {", ".join(UNCERTAINTIES)}',
+            lambda value: isinstance(value, str) and value in UNCERTAINTIES,
+        ),
+        init_cfg=INIT,
+    )
     def __init__(
         self,
         coarse_head: dict,
@@ -103,10 +127,6 @@ class PointRendHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if uncertainty not in UNCERTAINTIES:
-            raise ConfigError(
-                f'decode_head.uncertainty is {uncertainty!r}: choose one of {", ".join(UNCERTAINTIES)}'
-            )
         self.coarse_head = _build_coarse_head(coarse_head)
         self.point_head = self._build_point_head(point_head)
         self.uncertainty: Uncertainty = UNCERTAINTIES[uncertainty]
@@ -138,7 +158,7 @@ class PointRendHead(BaseModule):
         if cfg.get('type', 'PointHead') in ('PointHead', 'mmseg.PointHead'):
             cfg.type = 'mmpointrend.SemanticPointHead'
         cfg.update(num_classes=self.out_channels, ignore_index=self.ignore_index)
-        return MMSEG_MODELS.build(cfg)
+        return build_part(cfg, MMSEG_MODELS, 'mmseg', 'decode_head.point_head')
 
     @property
     def align_corners(self) -> bool:
@@ -257,7 +277,7 @@ class PointRendHead(BaseModule):
         )
         return lambda points: predictor(points, [points] * len(levels))
 
-    def _fine_levels(self, inputs: list[Tensor]) -> list[Tensor]:
+    def _fine_levels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The point head's levels, which no config tells before the first features arrive."""
         indices, expected = self.point_head.in_index, self.point_head.in_channels
         if any(not -len(inputs) <= index < len(inputs) for index in indices):
@@ -275,9 +295,8 @@ class PointRendHead(BaseModule):
         return levels
 
     def _render(self, inputs: list[Tensor], test_cfg: Mapping) -> Tensor:
-        """Rendered logits; keys that ``test_cfg`` lacks are the head's defaults."""
-        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
-        rendering = Rendering.from_config(asked, 'model.test_cfg')
+        """Rendered logits."""
+        rendering = self._rendering(test_cfg)
         coarse = self._coarse_logits(inputs)
         return subdivide(
             coarse,
@@ -291,6 +310,44 @@ class PointRendHead(BaseModule):
             align_corners=self.align_corners,
             observer=self.observer,
         )
+
+    def _rendering(self, test_cfg: Mapping) -> Rendering:
+        """What ``test_cfg`` asks for; keys that it lacks are the head's defaults."""
+        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
+        return Rendering.from_config(asked, 'model.test_cfg')
+
+    def check_train_cfg(self, train_cfg: Mapping | None) -> None:
+        """Refuse a model's ``train_cfg`` that the first step would fail on.
+
+        Args:
+            train_cfg: The model's.
+
+        Raises:
+            ConfigError: A key is missing or out of range.
+        """
+        build_selection(train_cfg or {}, 'model.train_cfg')
+
+    def check_test_cfg(self, test_cfg: Mapping | None) -> None:
+        """Refuse a model's ``test_cfg`` that the first prediction would fail on.
+
+        Args:
+            test_cfg: The model's.
+
+        Raises:
+            ConfigError: A key is out of range.
+        """
+        self._rendering(test_cfg or {})
+
+    def check_features(self, inputs: Sequence[Tensor]) -> None:
+        """Refuse feature levels that the point head was not made for.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+
+        Raises:
+            ConfigError: Levels are missing or have other channels; the message names the key.
+        """
+        self._fine_levels(inputs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         """Also take mmseg's cascade, a list of two heads: 0 is the coarse head, 1 the point head."""

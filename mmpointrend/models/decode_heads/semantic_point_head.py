@@ -19,9 +19,20 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.point_head import BasePointHead
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.decode_heads.loss_checks import check_losses
+from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
+from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
+from mmpointrend.models.scope import build_part
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
+    MOST_LAYERS,
+    PART,
+    configured,
+    number,
+    one_or_more,
+    optional,
+    whole,
+)
 
 __all__ = ['SemanticPointHead', 'refuse_softmax_of_one_channel']
 
@@ -84,9 +95,20 @@ class SemanticPointHead(BasePointHead):
         init_cfg: See :class:`BasePointHead`.
 
     Raises:
-        ConfigError: ``in_channels`` and ``in_index`` differ in length, or the loss is a softmax over one channel.
+        ConfigError: A key is unknown or out of range, ``in_channels`` and ``in_index`` differ in length, the loss is a
+            softmax over one channel, or not a loss of points.
     """
 
+    @configured(
+        'decode_head.point_head',
+        in_channels=one_or_more(whole(1)),
+        in_index=one_or_more(whole(-MOST_LAYERS, MOST_LAYERS)),
+        channels=whole(1),
+        dropout_ratio=number(most=1),
+        loss_decode=optional(one_or_more(PART)),
+        ignore_index=optional(whole(-(2**31), 2**31 - 1)),
+        **POINT_HEAD_RULES,
+    )
     def __init__(
         self,
         *,
@@ -128,11 +150,21 @@ class SemanticPointHead(BasePointHead):
         self.ignore_index = ignore_index
         losses = loss_decode or {'type': 'CrossEntropyLoss', 'use_sigmoid': num_classes == 1}
         self.loss_decode = nn.ModuleList(
-            MMSEG_MODELS.build(scoped(loss, 'mmseg'))
+            build_part(
+                knowing_void(loss), MMSEG_MODELS, 'mmseg', 'decode_head.point_head.loss_decode'
+            )
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
         if num_classes == 1:
             refuse_softmax_of_one_channel(self.loss_decode, 'decode_head.point_head')
+
+        # Regions and points as in training, where some losses ask for more than one.
+        check_losses(
+            self.loss_decode,
+            'decode_head.point_head.loss_decode',
+            (2, num_classes, 196, 1),
+            ignore_index,
+        )
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses and accuracy of points.

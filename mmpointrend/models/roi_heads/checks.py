@@ -1,33 +1,80 @@
 # Copyright (c) The mmpointrend authors.
 """Refusals of the instance task: parts of an RoI head that do not fit each other, at build time."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
-from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
+from mmdet.models.losses import CrossEntropyLoss
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, SingleRoIExtractor
 from mmengine.config import ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.rules import PART, TRUTH, Rule, check, check_size, listed, number, whole
 
 __all__ = [
+    'EXTRACTOR_RULES',
+    'TEST_RULES',
+    'TRAIN_RULES',
+    'check_box_settings',
+    'check_class_weights',
     'check_coarse_classes',
+    'check_features',
     'check_fine_channels',
+    'check_levels_of_extractors',
+    'check_mask_loss',
     'check_mask_size',
     'check_point_classes',
+    'fill_in',
     'probe_mask_head',
     'roi_feature_shape',
 ]
+
+# Keys of ``train_cfg.rcnn`` and ``test_cfg.rcnn`` besides those of selection and rendering, which have rules of their
+# own, and of mask targets. Those that a box head of mmdet's reads are asked for where it is one.
+EXTRACTOR_RULES = {'featmap_strides': listed(number(0)), 'out_channels': whole(1)}
+TRAIN_RULES = {
+    'assigner': PART.needed(),
+    'sampler': PART.needed(),
+    'train_on_pred_boxes': TRUTH,
+}
+TEST_RULES = {
+    'mask_thr_binary': Rule('a number of at most 1, such as 0.5', number(most=1).accepts, True),
+    'adaptive_resolution': TRUTH,
+}
+
+
+def _is_nms(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(value.get('type', 'nms'), str):
+        return False
+    return value.get('type', 'nms') != 'nms' or number().accepts(value.get('iou_threshold'))
+
+
+_BOX_TRAIN_RULES = {'pos_weight': number().needed()}
+_BOX_TEST_RULES = {
+    'score_thr': number().needed(),
+    'nms': Rule("dict(type='nms', iou_threshold=0.5)", _is_nms, required=True),
+    'max_per_img': whole(-1).needed(),
+}
 
 
 def roi_feature_shape(extractor: BaseRoIExtractor) -> tuple[int, int, int]:
     """Channels, height and width of the features (R, C, h, w) that an RoI extractor gives."""
     size = extractor.roi_layers[0].output_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
+    # As little as it takes to try a head.
+    check_size(
+        'roi_head.mask_roi_extractor', extractor.out_channels * height * width, 'out_channels'
+    )
     return extractor.out_channels, height, width
 
 
 @torch.no_grad()
 def probe_mask_head(
-    mask_head: nn.Module, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
+    mask_head: Any, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
 ) -> tuple[int, int]:
     """What a coarse head makes of one RoI: asked of the head itself, so that any mask head will do.
 
@@ -52,12 +99,18 @@ def probe_mask_head(
         shared_head.train(training)
     training = mask_head.training
     _, channels, height, width = features.shape
+    fits = getattr(mask_head, 'in_channels', None) == channels
+    remedy = (
+        'its other keys do not fit'
+        if fits and tuple(mask_head.roi_feat_size) == (height, width)
+        else f'set mask_head.in_channels to {channels} and roi_feat_size to {height}'
+    )
     try:
         logits = mask_head.eval()(features)
-    except RuntimeError as error:
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f'roi_head.mask_head cannot take what roi_head.{source} gives, {channels} channels of {height}x{width}: '
-            f'set mask_head.in_channels to {channels} and roi_feat_size to {height} ({error})'
+            f'{remedy} ({" ".join(str(error).split())})'
         ) from error
     finally:
         mask_head.train(training)
@@ -141,4 +194,181 @@ def check_mask_size(train_cfg: ConfigDict, coarse_size: int) -> None:
         raise ConfigError(
             f'train_cfg.rcnn.mask_size is {mask_size}, but roi_head.mask_head gives masks of {coarse_size}x'
             f'{coarse_size}: set it to {coarse_size}'
+        )
+
+
+def fill_in(config: ConfigDict, where: str, key: str, value: int) -> ConfigDict:
+    """Set what a part takes from the parts before it; the config may repeat but not contradict it.
+
+    Args:
+        config: Config of the part.
+        where: Its name.
+        key: The key to set.
+        value: Its value.
+
+    Returns:
+        A copy of the config with the key set.
+
+    Raises:
+        ConfigError: The config says something else.
+    """
+    given = config.get(key)
+    if given is not None and given != value:
+        raise ConfigError(
+            f'{where}.{key} is {given}, but the other parts make it {value}: leave it out, it is filled in'
+        )
+    return ConfigDict({**config, key: value})
+
+
+def check_levels_of_extractors(boxes: Any, masks: Any) -> None:
+    """Refuse a mask RoI extractor that sees the same feature levels otherwise than the box RoI extractor.
+
+    mmdet's ``SingleRoIExtractor`` gives what one level has, so that its channels are those of each of its levels.
+
+    Args:
+        boxes: The box RoI extractor; any but mmdet's ``SingleRoIExtractor`` says nothing of single levels.
+        masks: The mask RoI extractor, whose levels are the first of the feature pyramid likewise.
+
+    Raises:
+        ConfigError: Strides or channels disagree.
+    """
+    if type(boxes) is not SingleRoIExtractor:
+        return
+    strides, expected = list(masks.featmap_strides), list(boxes.featmap_strides)
+    shared = min(len(strides), len(expected))
+    if strides[:shared] != expected[:shared]:
+        raise ConfigError(
+            f'roi_head.mask_roi_extractor.featmap_strides is {strides}, roi_head.bbox_roi_extractor.featmap_strides is '
+            f'{expected}: both count the feature levels from the first, so start both with the same strides'
+        )
+    if shared == len(strides):
+        _check_channels(masks, 'roi_head.mask_roi_extractor', [boxes.out_channels] * shared)
+
+
+def check_features(
+    extractor: Any, where: str, x: Sequence[Tensor], image_size: tuple[int, int]
+) -> None:
+    """Refuse feature levels that an RoI extractor was not made for.
+
+    Args:
+        extractor: The extractor; one that is not mmdet's passes.
+        where: Its name in a config.
+        x: Feature levels of an image, each (1, C, H, W).
+        image_size: Height and width of the image, which the strides divide.
+
+    Raises:
+        ConfigError: Levels are missing, or have other channels or strides.
+    """
+    if not isinstance(extractor, BaseRoIExtractor):
+        return
+    strides = list(extractor.featmap_strides)
+    levels = list(x[: len(strides)])
+    found = [image_size[0] / level.shape[-2] for level in levels]
+    if len(levels) < len(strides) or any(
+        -(-image_size[0] // stride) != level.shape[-2]
+        for level, stride in zip(levels, strides, strict=True)
+    ):
+        has = ', '.join(f'{stride:g}' for stride in found)
+        raise ConfigError(
+            f'{where}.featmap_strides is {strides}, but the first feature levels of the model have strides {has}: set '
+            'it to these, from the first on'
+        )
+    _check_channels(extractor, where, [level.shape[1] for level in levels])
+
+
+def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None:
+    """Refuse an extractor that says another number of channels than its levels make."""
+    concatenated = getattr(extractor, 'aggregation', None) == 'concat' and len(channels) > 1
+    expected = sum(channels) if concatenated else channels[0]
+    plain = not getattr(extractor, 'with_pre', False) and not getattr(extractor, 'with_post', False)
+    if plain and extractor.out_channels != expected:
+        how = 'concatenated' if concatenated else 'each'
+        raise ConfigError(
+            f'{where}.out_channels is {extractor.out_channels}, but its {len(channels)} feature levels have {expected} '
+            f'channels {how}: set it, and in_channels of the heads behind it, to {expected}'
+        )
+
+
+def check_box_settings(
+    bbox_head: nn.Module, train_cfg: ConfigDict | None, test_cfg: ConfigDict | None
+) -> None:
+    """Ask for the keys that mmdet's box head reads in its first step and its first prediction.
+
+    Args:
+        bbox_head: The box head.
+        train_cfg: The RoI head's, or None.
+        test_cfg: The RoI head's, or None.
+
+    Raises:
+        ConfigError: A key is missing or no number.
+    """
+    kind = type(bbox_head)
+    if train_cfg is not None and _inherits(kind, BBoxHead, '_get_targets_single'):
+        check(train_cfg, 'train_cfg.rcnn', _BOX_TRAIN_RULES)
+    if test_cfg is not None and _inherits(kind, BBoxHead, '_predict_by_feat_single'):
+        check(test_cfg, 'test_cfg.rcnn', _BOX_TEST_RULES)
+
+
+def _inherits(kind: type, base: type, method: str) -> bool:
+    return getattr(kind, method, None) is getattr(base, method)
+
+
+@torch.no_grad()
+def check_class_weights(bbox_head: Any) -> None:
+    """Refuse a ``class_weight`` of the box head's cross entropy that does not have a number for each class.
+
+    Args:
+        bbox_head: The box head.
+
+    Raises:
+        ConfigError: Its length is wrong.
+    """
+    loss: Any = getattr(bbox_head, 'loss_cls', None)
+    predictor = getattr(bbox_head, 'fc_cls', None)
+    if type(loss) is not CrossEntropyLoss or loss.class_weight is None:
+        return
+    channels = getattr(predictor, 'out_features', bbox_head.num_classes + 1)
+    try:
+        with torch.device('cpu'):
+            labels = torch.zeros(2, dtype=torch.long)
+            loss(torch.zeros(2, channels), labels, torch.ones(2), avg_factor=2)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f'roi_head.bbox_head.loss_cls.class_weight is {loss.class_weight}: give {channels} numbers, one for each '
+            'class and one for the background'
+        ) from error
+
+
+@torch.no_grad()
+def check_mask_loss(mask_head: Any, coarse_size: int) -> None:
+    """Refuse a loss of the coarse head that fails on masks, or finds nothing wrong where every pixel is.
+
+    Args:
+        mask_head: The coarse mask head; one with a loss of its own passes.
+        coarse_size: Side of its masks.
+
+    Raises:
+        ConfigError: ``loss_mask`` is no loss of masks.
+    """
+    if not _inherits(type(mask_head), FCNMaskHead, 'loss_and_target'):
+        return
+    loss, classes = mask_head.loss_mask, mask_head.num_classes
+    channels = 1 if mask_head.class_agnostic else classes
+    # With a device, for a model may be built on the meta device.
+    logits = torch.full((2, channels, coarse_size, coarse_size), 4.0, device='cpu')
+    logits[:, :, coarse_size // 2 :] = -4
+    targets = (logits[:, 0] < 0).float()
+    labels = torch.zeros(2, dtype=torch.long, device='cpu')
+    reason = 'it is 0 where every pixel is wrong'
+    try:
+        works = bool(loss(logits, targets, labels).mean() > 0)
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        works, reason = False, ' '.join(str(error).split())
+    weights = getattr(loss, 'class_weight', None)
+    if works and weights is not None and len(weights) > 1:
+        works, reason = False, 'class_weight would weigh columns of the mask'
+    if not works and getattr(loss, 'loss_weight', 1) != 0:
+        raise ConfigError(
+            f'roi_head.mask_head.loss_mask is {type(loss).__name__}, which is no loss of masks ({reason}): take '
+            "dict(type='CrossEntropyLoss', use_mask=True), without class_weight"
         )

@@ -10,10 +10,23 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpointrend.models.roi_heads.coarse_mask_head import CoarseMaskHead
+from mmpointrend.models.roi_heads.coarse_mask_head import COARSE_HEAD_RULES, CoarseMaskHead
 from mmpointrend.models.roi_heads.point_loss import PointLoss
 from mmpointrend.points import InstanceMLP, PositionalEncoding
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
+    INIT,
+    MAX_POINTS,
+    MOST_LAYERS,
+    PART,
+    TRUTH,
+    check_size,
+    configured,
+    naming,
+    number,
+    optional,
+    whole,
+)
 
 __all__ = ['ImplicitPointHead', 'ParameterHead']
 
@@ -26,13 +39,24 @@ class ParameterHead(CoarseMaskHead):
         num_parameters: D; the RoI head fills it in.
         l2_weight: Weight of the mean square of the parameters as a loss.
         **kwargs: Those of :class:`CoarseMaskHead`, without ``num_classes`` and ``class_agnostic``.
+
+    Raises:
+        ConfigError: A key is unknown or out of range, or the head would not fit in memory.
     """
 
+    @configured(
+        'roi_head.mask_head', num_parameters=whole(1), l2_weight=number(0), **COARSE_HEAD_RULES
+    )
     def __init__(self, num_parameters: int, l2_weight: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(num_classes=1, class_agnostic=True, **kwargs)
         self.l2_weight = l2_weight
         # What mmdet calls the channels of its output; being class-agnostic, no one takes them for classes.
         self.num_classes, self.output_size = num_parameters, (1, 1)
+        check_size(
+            'roi_head.mask_head',
+            self.fc_out_channels * num_parameters,
+            'its fc_out_channels, or the channels, num_fcs or num_classes of the point head,',
+        )
         self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
 
     def loss_and_target(self, mask_preds: Tensor, *args: Any, **kwargs: Any) -> dict:
@@ -69,9 +93,20 @@ class ImplicitPointHead(PointLoss, BaseModule):
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: ``loss_point`` is no loss of points.
+        ConfigError: A key is unknown or out of range, or ``loss_point`` is no loss of points.
     """
 
+    @configured(
+        'roi_head.point_head',
+        num_classes=whole(1),
+        num_fcs=whole(0, MOST_LAYERS),
+        in_channels=whole(1),
+        fc_channels=whole(1),
+        class_agnostic=TRUTH,
+        num_frequencies=whole(1, MAX_POINTS),
+        loss_point=optional(PART),
+        init_cfg=INIT,
+    )
     def __init__(
         self,
         num_classes: int,
@@ -94,7 +129,8 @@ class ImplicitPointHead(PointLoss, BaseModule):
             1 if class_agnostic else num_classes,
             num_fcs,
         )
-        self._init_loss(loss_point)
+        with naming('roi_head.point_head.loss_point'):
+            self._init_loss(loss_point)
 
     def forward(
         self,

@@ -14,12 +14,14 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.roi_heads.checks import probe_mask_head
+from mmpointrend.models.roi_heads.checks import fill_in, probe_mask_head
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
+from mmpointrend.models.scope import build_part
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import ImplicitPredictor, PointPredictor, regular_grid
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import MAX_POINTS, check, naming, whole
 
 __all__ = ['ImplicitPointRendRoIHead']
 
@@ -42,7 +44,8 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             mask_head: Config of the parameter head.
         """
         self.share_roi_extractor = False
-        self.mask_roi_extractor = MMDET_MODELS.build(mask_roi_extractor)
+        with naming('roi_head.mask_roi_extractor'):
+            self.mask_roi_extractor = MMDET_MODELS.build(mask_roi_extractor)
         self._mask_head_config = mask_head
 
     def _init_point_head(self, config: ConfigDict) -> int:
@@ -56,20 +59,21 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
                 raise ConfigError(
                     f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
                 )
-        self.point_head = MMDET_MODELS.build(config)
-        self.mask_head = MMDET_MODELS.build(
-            ConfigDict(num_parameters=self.point_head.mlp.num_parameters, **self._mask_head_config)
-        )
+        self.point_head = build_part(config, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
+        number = self.point_head.mlp.num_parameters
+        filled = fill_in(self._mask_head_config, 'roi_head.mask_head', 'num_parameters', number)
+        self.mask_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.mask_head')
         # Says at once what the mask head cannot take.
-        probe_mask_head(self.mask_head, self.mask_roi_extractor)
+        probe_mask_head(self.mask_head, self.mask_roi_extractor, self._shared_head)
         if self.train_cfg is not None:
             # No region: a strategy that asks for uncertainties does so now.
             selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
             selection(0, self.train_cfg.num_points, _no_uncertainty, torch.device('cpu'))
-        num_points = (self.test_cfg or {}).get('subdivision_num_points')
-        if not isinstance(num_points, int) or num_points < 1:
-            # None where the model is only trained; anything else is refused with the other keys of rendering.
+        if self.test_cfg is None:
             return 1
+        rule = {'subdivision_num_points': whole(1, MAX_POINTS).needed()}
+        check(self.test_cfg, 'test_cfg.rcnn', rule)
+        num_points = self.test_cfg['subdivision_num_points']
         side = math.isqrt(num_points)
         if side * side != num_points:
             raise ConfigError(

@@ -1,9 +1,10 @@
 # Copyright (c) The mmpointrend authors.
 """Point head of the instance task. R RoIs, P points, C fine and K coarse channels."""
 
-from mmpointrend.models.point_head import BasePointHead
+from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
 from mmpointrend.models.roi_heads.point_loss import PointLoss
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import PART, TRUTH, configured, naming, optional, whole
 
 __all__ = ['MaskPointHead']
 
@@ -27,9 +28,18 @@ class MaskPointHead(PointLoss, BasePointHead):
         init_cfg: See :class:`BasePointHead`.
 
     Raises:
-        ConfigError: ``loss_point`` is no loss of points.
+        ConfigError: A key is unknown or out of range, or ``loss_point`` is no loss of points.
     """
 
+    @configured(
+        'roi_head.point_head',
+        in_channels=whole(1),
+        fc_channels=whole(1),
+        class_agnostic=TRUTH,
+        coarse_channels=optional(whole(1)),
+        loss_point=optional(PART),
+        **POINT_HEAD_RULES,
+    )
     def __init__(
         self,
         num_classes: int,
@@ -60,4 +70,5 @@ class MaskPointHead(PointLoss, BasePointHead):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.class_agnostic = class_agnostic
-        self._init_loss(loss_point)
+        with naming('roi_head.point_head.loss_point'):
+            self._init_loss(loss_point)

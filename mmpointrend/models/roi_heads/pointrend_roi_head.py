@@ -6,11 +6,10 @@ P points; x is the tuple of feature levels (B, C, H, W). Boxes are in pixels of 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox2roi
@@ -22,16 +21,26 @@ from mmpointrend.errors import ConfigError
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.box_features import BoxFeatures, covered_sizes
 from mmpointrend.models.roi_heads.checks import (
+    EXTRACTOR_RULES,
+    TEST_RULES,
+    TRAIN_RULES,
+    check_box_settings,
+    check_class_weights,
     check_coarse_classes,
+    check_features,
     check_fine_channels,
+    check_levels_of_extractors,
+    check_mask_loss,
     check_mask_size,
     check_point_classes,
+    fill_in,
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
+from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS, NamedPartsRoIHead
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
-from mmpointrend.models.scope import scoped
+from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
     PointPredictor,
@@ -49,8 +58,20 @@ from mmpointrend.points import (
     subdivide_onto,
 )
 from mmpointrend.registry import MODELS
+from mmpointrend.rules import (
+    ANYTHING,
+    INIT,
+    PART,
+    check,
+    configured,
+    naming,
+    optional,
+)
 
 __all__ = ['PointRendRoIHead']
+
+# Parts that no PointRend goes without.
+_PARTS = ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head')
 
 # mmdet's classes of the same names do not fit under our RoI head: a config moved over by prefixing the RoI head alone
 # means ours.
@@ -60,14 +81,15 @@ _OURS = ('CoarseMaskHead', 'MaskPointHead')
 def _as_ours(config: dict) -> Any:
     """Config of a head under ours: mmdet's PointRend types become ours, any other type stays what it is."""
     cfg = scoped(config, 'mmdet')
-    name = cfg.type.removeprefix('mmdet.') if isinstance(cfg.type, str) else cfg.type.__name__
+    kind = cfg.type
+    name = kind.removeprefix('mmdet.') if isinstance(kind, str) else getattr(kind, '__name__', '')
     if name in _OURS:
         cfg.type = f'mmpointrend.{name}'
     return cfg
 
 
 @MODELS.register_module()
-class PointRendRoIHead(StandardRoIHead):
+class PointRendRoIHead(NamedPartsRoIHead):
     """Mask R-CNN's RoI head with PointRend's mask branch (paper, section 4).
 
     Takes the config keys of mmdet's ``PointRendRoIHead`` and has its state-dict names. Besides them:
@@ -94,21 +116,38 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
     """
 
+    @configured(
+        'roi_head',
+        OF_OTHER_HEADS,
+        shared_head=optional(PART),
+        **{key: optional(PART, advised=False) for key in (*_PARTS, 'point_head')},
+        train_cfg=ANYTHING,
+        test_cfg=ANYTHING,
+        init_cfg=INIT,
+    )
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
         if point_head is None:
             raise ConfigError(
                 "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
             )
-        for key in ('bbox_roi_extractor', 'bbox_head', 'mask_roi_extractor', 'mask_head'):
+        for key in _PARTS:
             if kwargs.get(key) is None:
                 raise ConfigError(
                     f'roi_head.{key} is missing: PointRend refines the masks of detected boxes'
                 )
             kwargs[key] = _as_ours(kwargs[key])
-        super().__init__(**kwargs)
-        self._coarse_size = self._init_point_head(_as_ours(point_head))
-        check_point_classes(self.bbox_head, self.point_head)
-        check_fine_channels(self.point_head, self.mask_roi_extractor)
+            if key.endswith('extractor'):
+                check(kwargs[key], f'roi_head.{key}', EXTRACTOR_RULES)
+        train_cfg, test_cfg = kwargs.get('train_cfg'), kwargs.get('test_cfg')
+        if train_cfg is not None:
+            check(train_cfg, 'train_cfg.rcnn', TRAIN_RULES)
+        if test_cfg is not None:
+            check(test_cfg, 'test_cfg.rcnn', TEST_RULES)
+        with naming('roi_head'):
+            super().__init__(**kwargs)
+            check_levels_of_extractors(self.bbox_roi_extractor, self.mask_roi_extractor)
+            self._coarse_size = self._init_point_head(_as_ours(point_head))
+            self._check_parts()
         if self.train_cfg is not None:
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
             self.normalize_over_ranks = normalizes_over_ranks(
@@ -118,25 +157,43 @@ class PointRendRoIHead(StandardRoIHead):
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
-            self.adaptive_resolution = self.test_cfg.get('adaptive_resolution', False)
-            if not isinstance(self.adaptive_resolution, bool):
-                raise ConfigError(
-                    f'test_cfg.rcnn.adaptive_resolution is {self.adaptive_resolution}: set it to True or False'
-                )
+            self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
         self.observer: SubdivisionObserver | None = None
+
+    def _check_parts(self) -> None:
+        """Refuse parts that do not fit each other."""
+        check_point_classes(self.bbox_head, self.point_head)
+        check_fine_channels(self.point_head, self.mask_roi_extractor)
+        check_box_settings(self.bbox_head, self.train_cfg, self.test_cfg)
+        check_class_weights(self.bbox_head)
+        if self.train_cfg is not None:
+            check_mask_loss(self.mask_head, self._coarse_size)
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask head; the side of the map that rendering starts from."""
         coarse_channels, coarse_size = probe_mask_head(
-            self.mask_head,
-            self.mask_roi_extractor,
-            self.shared_head if self.with_shared_head else None,
+            self.mask_head, self.mask_roi_extractor, self._shared_head
         )
-        self.point_head = MMDET_MODELS.build(ConfigDict(coarse_channels=coarse_channels, **config))
+        filled = fill_in(config, 'roi_head.point_head', 'coarse_channels', coarse_channels)
+        self.point_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
         check_coarse_classes(self.bbox_head, self.mask_head, coarse_channels)
         if self.train_cfg is not None:
             check_mask_size(self.train_cfg, coarse_size)
         return coarse_size
+
+    def check_features(self, x: Sequence[Tensor], image_size: tuple[int, int]) -> None:
+        """Refuse feature levels that the RoI extractors were not made for.
+
+        Args:
+            x: Feature levels of an image, each (1, C, H, W).
+            image_size: Height and width of the image.
+
+        Raises:
+            ConfigError: Levels are missing, or have other channels or strides; the message names the key.
+        """
+        for key in ('bbox_roi_extractor', 'mask_roi_extractor'):
+            # Behind a shared head are other channels; what the extractors give is its input all the same.
+            check_features(getattr(self, key), f'roi_head.{key}', x, image_size)
 
     def forward(
         self,
