@@ -261,13 +261,15 @@ def _label_maps() -> dict[str, bytes]:
 
 def _head_configs() -> dict[str, bytes]:
     instance, several, implicit = roi_head_config(), roi_head_config(levels=(4, 8)), implicit_config()
+    for config in (instance, several, implicit):
+        config.train_cfg.num_points = 49
+        config.test_cfg.update(subdivision_steps=3, subdivision_num_points=196)
     model = {
         'type': 'EncoderDecoder',
-        'backbone': {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'norm_cfg': {'type': 'BN'}},
-        'neck': {'type': 'FPN', 'in_channels': [8, 16, 32, 64], 'out_channels': 16, 'num_outs': 4},
+        'backbone': {'type': 'FuzzingLevels'},
         'decode_head': pointrend(fpn_head(), point_head()),
-        'train_cfg': {'num_points': 100, 'oversample_ratio': 3, 'importance_sample_ratio': 0.75},
-        'test_cfg': {'mode': 'whole', 'subdivision_steps': 2, 'subdivision_num_points': 500, 'scale_factor': 2},
+        'train_cfg': {'num_points': 20, 'oversample_ratio': 3, 'importance_sample_ratio': 0.75},
+        'test_cfg': {'mode': 'whole', 'subdivision_steps': 2, 'subdivision_num_points': 50, 'scale_factor': 2},
     }
     binary = {**model, 'decode_head': pointrend(fpn_head(num_classes=1), point_head(in_index=(0, 1)))}
     files = {

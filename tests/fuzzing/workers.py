@@ -27,6 +27,8 @@ MEMORY = 1 << 30
 DOUBTFUL = ('hang', 'crash', 'memory')
 """Verdicts that might be the machine's or an earlier input's doing."""
 
+# Seconds until the entry points have to be ready.
+_PREPARATION = 120
 _HEADER = struct.Struct('<QQQ')
 Opening = Callable[[Path], Callable[[Case], object]]
 
@@ -75,6 +77,7 @@ def _work(
     _silence()
     run = opening(folder)
     _limit_memory()
+    pipe.send('ready')
     seen: set[tuple[str, int]] = set()
     for index, case in cases:
         kind = case.kind.encode()
@@ -142,14 +145,14 @@ def run_cases(
 
 
 def _results(pipe: Connection, board: mmap.mmap, process: int, seconds: float) -> Iterator[Result]:
-    # The first input also waits for the entry points to be prepared.
-    patience = 60 + seconds
+    patience = _PREPARATION
     while True:
         if not pipe.poll(patience):
             index, case = _posted(board)
-            yield Result(index, Outcome('hang', f'hang: killed after {case.kind} kept C code busy'), case)
+            yield Result(index, Outcome('hang', f'hang: {case.kind} kept C code busy, killed'), case)
             return
-        patience = 3 * seconds
+        # In Python the alarm rings first.
+        patience = seconds + 2
         try:
             result = pipe.recv()
         except EOFError:
@@ -162,7 +165,8 @@ def _results(pipe: Connection, board: mmap.mmap, process: int, seconds: float) -
             return
         if isinstance(result, BaseException):
             raise RuntimeError(f'the harness itself failed: {result!r}') from result
-        yield result
+        if result != 'ready':
+            yield result
 
 
 def _end(process: int) -> None:
