@@ -21,16 +21,36 @@ _STEP = 2000
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='fuzzing', description='Fuzz what reads strangers\' files, on one core.')
+    parser = argparse.ArgumentParser(
+        prog='fuzzing', description="Fuzz what reads strangers' files, on one core."
+    )
     parser.add_argument('--minutes', type=float, default=60, help='stop after so long (default 60)')
-    parser.add_argument('--inputs', type=int, default=_MILLION, help='inputs of a round (default 1,000,000)')
-    parser.add_argument('--rounds', type=int, default=1, help='rounds, within the minutes (default 1)')
-    parser.add_argument('--formats', nargs='+', choices=FORMATS, default=list(FORMATS), help='only these')
+    parser.add_argument(
+        '--inputs', type=int, default=_MILLION, help='inputs of a round (default 1,000,000)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=1, help='rounds, within the minutes (default 1)'
+    )
+    parser.add_argument(
+        '--formats', nargs='+', choices=FORMATS, default=list(FORMATS), help='only these'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of all chance')
-    parser.add_argument('--seconds', type=float, default=5, help='an input that takes longer hangs (default 5)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/fuzz'), help='counts, findings, corpus')
-    parser.add_argument('--replay', nargs='+', type=Path, metavar='FILE', help='run kept findings again, and nothing else')
-    parser.add_argument('--write', type=Path, metavar='PAGE', help='put the table between the markers of a page')
+    parser.add_argument(
+        '--seconds', type=float, default=5, help='an input that takes longer hangs (default 5)'
+    )
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/fuzz'), help='counts, findings, corpus'
+    )
+    parser.add_argument(
+        '--replay',
+        nargs='+',
+        type=Path,
+        metavar='FILE',
+        help='run kept findings again, and nothing else',
+    )
+    parser.add_argument(
+        '--write', type=Path, metavar='PAGE', help='put the table between the markers of a page'
+    )
     return parser.parse_args()
 
 
@@ -73,24 +93,25 @@ def main() -> int:
     args = _arguments()
     if args.replay:
         return int(_replay(args.replay, args.seconds) > 0)
-    deadline = time.monotonic() + 60 * args.minutes
-    campaigns = [Campaign(FORMATS[name], args.work_dir, args.seed, args.seconds) for name in args.formats]
+    campaigns = [
+        Campaign(FORMATS[name], args.work_dir, args.seed, args.seconds) for name in args.formats
+    ]
     _import_product()
-    _fuzz(campaigns, args.inputs, args.rounds, deadline)
+    _fuzz(campaigns, args.inputs, args.rounds, time.monotonic() + 60 * args.minutes)
     tallies = {campaign.format.name: campaign.tally for campaign in campaigns}
     print(table(tallies))
     if args.write:
         write_report(args.write, tallies)
     findings = sum(tally.findings for tally in tallies.values())
     if findings:
-        print(f'{findings} distinct findings in {args.work_dir / "findings"}; --replay FILE runs one again.')
+        print(
+            f'{findings} distinct findings in {args.work_dir / "findings"}; --replay FILE runs one again.'
+        )
     return int(findings > 0)
 
 
 def _import_product() -> None:
     """Import once what every worker needs; workers are forks."""
-    import mmdet.evaluation
-    import mmdet.models
     import mmseg.models  # noqa: F401
 
     import mmpointrend.engine

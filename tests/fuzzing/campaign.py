@@ -82,7 +82,9 @@ class Campaign:
         self._state = folder / 'state' / f'{format_.name}.json'
         self._findings = folder / 'findings' / format_.name
         self._corpus = folder / 'corpus' / format_.name
-        self.tally = Tally(**json.loads(self._state.read_text())) if self._state.is_file() else Tally()
+        self.tally = (
+            Tally(**json.loads(self._state.read_text())) if self._state.is_file() else Tally()
+        )
         self.pool = [*format_.seeds(), *read_cases(self._corpus)]
         self._digests = {case.digest for case in self.pool}
         self._done = 0

@@ -53,7 +53,11 @@ def materialise(case: Case, path: Path) -> Path:
     Returns:
         The path.
     """
-    if case.content in SPECIAL.values() or path.is_symlink() or (path.exists() and not path.is_file()):
+    if (
+        case.content in SPECIAL.values()
+        or path.is_symlink()
+        or (path.exists() and not path.is_file())
+    ):
         _clear(path)
     if case.content == SPECIAL['fifo']:
         os.mkfifo(path)

@@ -14,14 +14,38 @@ from fuzzing.mutation import mutate_bytes, mutate_object
 
 __all__ = ['CHECKPOINTS']
 
-_TOKENS = (b'PK\x03\x04', b'PK\x01\x02', b'PK\x05\x06', b'PK\x06\x06', b'data.pkl', b'version', b'byteorder', b'big', b'.data/')
-_TENSOR_TOKENS = ('F32', 'F64', 'I64', 'BOOL', 'BF16', 'F8_E4M3', '__metadata__', 'shape', 'data_offsets', [2**40, 2**40], [0, 0])
+_TOKENS = (
+    b'PK\x03\x04',
+    b'PK\x01\x02',
+    b'PK\x05\x06',
+    b'PK\x06\x06',
+    b'data.pkl',
+    b'version',
+    b'byteorder',
+    b'big',
+    b'.data/',
+)
+_TENSOR_TOKENS = (
+    'F32',
+    'F64',
+    'I64',
+    'BOOL',
+    'BF16',
+    'F8_E4M3',
+    '__metadata__',
+    'shape',
+    'data_offsets',
+    [2**40, 2**40],
+    [0, 0],
+)
 
 
 def _change_of(others: Sequence[Case]) -> Callable[[str], Change]:
     def pickled(rng: random.Random, content: bytes) -> bytes:
         members = zip_members(rng.choice(others).content)
-        return mutate_pickle(rng, content, [data for name, data in members if name.endswith('data.pkl')])
+        return mutate_pickle(
+            rng, content, [data for name, data in members if name.endswith('data.pkl')]
+        )
 
     return lambda name: pickled if name.endswith('.pkl') else mutate_bytes
 
@@ -61,7 +85,10 @@ def _open(folder: Path) -> Callable[[Case], object]:
 
 def _once() -> list[Case]:
     kind = 'checkpoint.pth'
-    bombs = [Case(kind, zip_bomb('archive/data.pkl', 1100)), Case(kind, zip_bomb('archive/data/0', 1100))]
+    bombs = [
+        Case(kind, zip_bomb('archive/data.pkl', 1100)),
+        Case(kind, zip_bomb('archive/data/0', 1100)),
+    ]
     return special_cases(kind) + bombs
 
 

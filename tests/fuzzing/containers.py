@@ -94,7 +94,9 @@ def zip_bomb(name: str, mebibytes: int, head: bytes = b'') -> bytes:
         checksum = zlib.crc32(block, checksum)
     target = io.BytesIO()
     with zipfile.ZipFile(target, 'w') as archive:
-        archive.writestr(_info(name, zipfile.ZIP_STORED), stream + again * mebibytes + packer.flush())
+        archive.writestr(
+            _info(name, zipfile.ZIP_STORED), stream + again * mebibytes + packer.flush()
+        )
     packed = bytearray(target.getvalue())
     # Stored above; now both headers say that it is deflated, and to what it unpacks.
     for header, method in ((0, 8), (packed.rindex(b'PK\x01\x02'), 10)):
@@ -138,29 +140,108 @@ def _strings(*texts: str) -> list[bytes]:
 
 
 _GLOBALS = (
-    *('os system', 'builtins eval', 'builtins getattr', '__builtin__ bytes', 'builtins set', 'builtins list'),
-    *('collections OrderedDict', 'collections defaultdict', '_codecs encode', 'numpy ndarray', 'numpy dtype'),
-    *('numpy.core.multiarray _reconstruct', 'numpy._core.multiarray _reconstruct', 'torch Tensor', 'torch Size'),
-    *('numpy.core.multiarray scalar', 'numpy._core.numeric _frombuffer', 'torch._utils _rebuild_tensor_v2'),
-    *('torch._utils _rebuild_parameter', 'torch._utils _rebuild_sparse_tensor', 'torch FloatStorage', 'torch device'),
-    *('torch._tensor _rebuild_from_type_v2', 'torch storage', 'torch.serialization _get_layout', 'torch float32'),
-    *('torch._utils _rebuild_meta_tensor_no_storage', 'torch._utils _rebuild_qtensor', 'torch LongStorage'),
-    *('mmengine.logging.history_buffer HistoryBuffer', 'torch.nested._internal nested_tensor', 'torch QInt8Storage'),
+    *(
+        'os system',
+        'builtins eval',
+        'builtins getattr',
+        '__builtin__ bytes',
+        'builtins set',
+        'builtins list',
+    ),
+    *(
+        'collections OrderedDict',
+        'collections defaultdict',
+        '_codecs encode',
+        'numpy ndarray',
+        'numpy dtype',
+    ),
+    *(
+        'numpy.core.multiarray _reconstruct',
+        'numpy._core.multiarray _reconstruct',
+        'torch Tensor',
+        'torch Size',
+    ),
+    *(
+        'numpy.core.multiarray scalar',
+        'numpy._core.numeric _frombuffer',
+        'torch._utils _rebuild_tensor_v2',
+    ),
+    *(
+        'torch._utils _rebuild_parameter',
+        'torch._utils _rebuild_sparse_tensor',
+        'torch FloatStorage',
+        'torch device',
+    ),
+    *(
+        'torch._tensor _rebuild_from_type_v2',
+        'torch storage',
+        'torch.serialization _get_layout',
+        'torch float32',
+    ),
+    *(
+        'torch._utils _rebuild_meta_tensor_no_storage',
+        'torch._utils _rebuild_qtensor',
+        'torch LongStorage',
+    ),
+    *(
+        'mmengine.logging.history_buffer HistoryBuffer',
+        'torch.nested._internal nested_tensor',
+        'torch QInt8Storage',
+    ),
 )
 _OPERATIONS = (
-    *[bytes([code]) for code in b'.0123ab}])(teoRQds\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98NIFuGh'],
+    *[
+        bytes([code])
+        for code in b'.0123ab}])(teoRQds\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98NIFuGh'
+    ],
     *[b'c' + name.replace(' ', '\n').encode() + b'\n' for name in _GLOBALS],
-    *_strings('storage', 'cpu', 'cuda:0', '0', 'latin1', 'f4', 'O8', '<', 'state_dict', 'meta', 'iter', '\ud7ff'),
+    *_strings(
+        'storage',
+        'cpu',
+        'cuda:0',
+        '0',
+        'latin1',
+        'f4',
+        'O8',
+        '<',
+        'state_dict',
+        'meta',
+        'iter',
+        '\ud7ff',
+    ),
     *[b'K' + bytes([number]) for number in (0, 1, 2, 255)],
     *[b'J' + struct.pack('<i', number) for number in (-1, 2**31 - 1, -(2**31), 10**6)],
     *[b'\x8a\x08' + struct.pack('<q', number) for number in (-1, 2**62, 2**40)],
     *[b'r' + struct.pack('<I', number) for number in (2**27, 2**31, 2**32 - 1)],
     *[b'j' + struct.pack('<I', number) for number in (0, 2**27, 2**32 - 1)],
-    *[code + struct.pack('<Q', 2**number) for code in (b'\x8d', b'\x8e', b'\x95', b'\x96') for number in (20, 40, 63)],
+    *[
+        code + struct.pack('<Q', 2**number)
+        for code in (b'\x8d', b'\x8e', b'\x95', b'\x96')
+        for number in (20, 40, 63)
+    ],
     *[code + struct.pack('<I', 2**31 - 1) for code in (b'X', b'B', b'T', b'\x8b')],
     *[b'G' + struct.pack('>d', number) for number in (float('nan'), float('inf'), 1e308)],
-    *[b'h\x00', b'h\xff', b'q\x00', b'I' + b'9' * 5000 + b'\n', b'L12L\n', b'Fnan\n', b'P1\n', b'\x80\x05', b'\x80\xff'],
-    *[b'I01\n', b'g0\n', b'p999999999\n', b'S"x"\n', b'V\\ud800\n', b'\x82\x01', b'i__main__\nx\n', b'(' * 500],
+    *[
+        b'h\x00',
+        b'h\xff',
+        b'q\x00',
+        b'I' + b'9' * 5000 + b'\n',
+        b'L12L\n',
+        b'Fnan\n',
+        b'P1\n',
+        b'\x80\x05',
+        b'\x80\xff',
+    ],
+    *[
+        b'I01\n',
+        b'g0\n',
+        b'p999999999\n',
+        b'S"x"\n',
+        b'V\\ud800\n',
+        b'\x82\x01',
+        b'i__main__\nx\n',
+        b'(' * 500,
+    ],
     *[b']' * 300 + b'a' * 299, b')\x81', b'b', b'}b', b'N\x85R', b'K\x01\x85\x85R'],
 )
 
@@ -205,7 +286,9 @@ def _with_another_argument(rng: random.Random, part: bytes) -> bytes:
     if not argument:
         return part + part
     if code in (b'K', b'M', b'J', b'h', b'j', b'q', b'r'):
-        return code + (rng.choice(INTERESTING) % (1 << 8 * len(argument))).to_bytes(len(argument), 'little')
+        return code + (rng.choice(INTERESTING) % (1 << 8 * len(argument))).to_bytes(
+            len(argument), 'little'
+        )
     if code == b'X' and len(argument) > 4:
         text = mutate_bytes(rng, argument[4:], [b'torch', b'numpy', b'module.', b'f8', b'O'])
         return code + struct.pack('<I', len(text)) + text
@@ -216,7 +299,21 @@ def _with_another_argument(rng: random.Random, part: bytes) -> bytes:
 
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_CHUNKS = (b'tEXt', b'zTXt', b'iCCP', b'eXIf', b'tRNS', b'PLTE', b'gAMA', b'acTL', b'fcTL', b'fdAT', b'IDAT', b'IEND', b'iTXt')
+_CHUNKS = (
+    b'tEXt',
+    b'zTXt',
+    b'iCCP',
+    b'eXIf',
+    b'tRNS',
+    b'PLTE',
+    b'gAMA',
+    b'acTL',
+    b'fcTL',
+    b'fdAT',
+    b'IDAT',
+    b'IEND',
+    b'iTXt',
+)
 
 
 @functools.lru_cache(4096)
@@ -246,7 +343,9 @@ def mutate_png(rng: random.Random, content: bytes) -> bytes:
         chunk = rng.choice(chunks) if chunks else [b'IHDR', bytes(13)]
         choice = rng.randrange(8)
         if choice == 0 or chunk[0] == b'IHDR':
-            chunk[1] = _other_header(rng, chunk[1]) if chunk[0] == b'IHDR' else mutate_bytes(rng, chunk[1])
+            chunk[1] = (
+                _other_header(rng, chunk[1]) if chunk[0] == b'IHDR' else mutate_bytes(rng, chunk[1])
+            )
         elif choice < 4 and chunk[0] == b'IDAT':
             chunk[1] = _other_pixels(rng, chunk[1])
         elif choice == 4:
@@ -256,12 +355,17 @@ def mutate_png(rng: random.Random, content: bytes) -> bytes:
         elif choice == 6:
             chunk[0] = rng.choice(_CHUNKS)
         else:
-            addition = rng.choice((rng.randbytes(12), b'x\0\0' + zlib.compress(bytes(1 << 16)), b'II*\0\x08\0\0\0'))
+            addition = rng.choice(
+                (rng.randbytes(12), b'x\0\0' + zlib.compress(bytes(1 << 16)), b'II*\0\x08\0\0\0')
+            )
             chunks.insert(rng.randrange(len(chunks) + 1), [rng.choice(_CHUNKS), addition])
-    return _SIGNATURE + b''.join(
-        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
-        for name, data in chunks
-    )[:LARGEST]
+    return (
+        _SIGNATURE
+        + b''.join(
+            struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+            for name, data in chunks
+        )[:LARGEST]
+    )
 
 
 def _other_header(rng: random.Random, header: bytes) -> bytes:
@@ -270,9 +374,13 @@ def _other_header(rng: random.Random, header: bytes) -> bytes:
     width, height, depth, colour, *rest = struct.unpack('>IIBBBBB', header)
     choice = rng.randrange(5)
     if choice == 0:
-        width = rng.choice((0, 1, width + 1, height, 2000, 30000, 65536, 10**6, 2**31 - 1, 2**32 - 1))
+        width = rng.choice(
+            (0, 1, width + 1, height, 2000, 30000, 65536, 10**6, 2**31 - 1, 2**32 - 1)
+        )
     elif choice == 1:
-        height = rng.choice((0, 1, height + 1, width, 2000, 30000, 65536, 10**6, 2**31 - 1, 2**32 - 1))
+        height = rng.choice(
+            (0, 1, height + 1, width, 2000, 30000, 65536, 10**6, 2**31 - 1, 2**32 - 1)
+        )
     elif choice == 2:
         depth = rng.choice((0, 1, 2, 4, 8, 16, 32))
     elif choice == 3:

@@ -1,16 +1,24 @@
 # Copyright (c) The mmpointrend authors.
 """Configs of heads: built, and where that works trained for a step and asked for a prediction."""
 
+import contextlib
 import copy
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fuzzing.cases import Case
 from fuzzing.format import Format
 from fuzzing.mutation import some
+from mmpointrend.errors import PointRendError
+
+random_head_configs: Any
+try:
+    import random_head_configs
+except ImportError:
+    random_head_configs = None
 
 __all__ = ['HEAD_CONFIGS']
 
@@ -21,22 +29,129 @@ _OWN_PARTS = {
 }
 _OWN_PARTS['implicit.json'] = _OWN_PARTS['instance.json']
 _SETTINGS = {
-    *('mask_size', 'num_points', 'oversample_ratio', 'importance_sample_ratio', 'train_on_pred_boxes'),
-    *('point_selection', 'mask_thr_binary', 'subdivision_steps', 'subdivision_num_points', 'scale_factor'),
+    *(
+        'mask_size',
+        'num_points',
+        'oversample_ratio',
+        'importance_sample_ratio',
+        'train_on_pred_boxes',
+    ),
+    *(
+        'point_selection',
+        'mask_thr_binary',
+        'subdivision_steps',
+        'subdivision_num_points',
+        'scale_factor',
+    ),
     *('output_size', 'adaptive_resolution'),
 }
-_NUMBERS = (-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 16, 28, 32, 49, 64, 196, 224, 0.5, 0.75, 1.5, -0.5, float('nan'), float('inf'))
-_OTHERS = (None, True, False, '', 'x', '7', 'auto', [], {}, [7], [7, 7], [4, 8], [14, 14], [16], [16, 16], [0], [[0]], {'type': 'x'})
+_NUMBERS = (
+    -1,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    13,
+    14,
+    16,
+    28,
+    32,
+    49,
+    64,
+    196,
+    224,
+    0.5,
+    0.75,
+    1.5,
+    -0.5,
+    float('nan'),
+    float('inf'),
+)
+_OTHERS = (
+    None,
+    True,
+    False,
+    '',
+    'x',
+    '7',
+    'auto',
+    [],
+    {},
+    [7],
+    [7, 7],
+    [4, 8],
+    [14, 14],
+    [16],
+    [16, 16],
+    [0],
+    [[0]],
+    {'type': 'x'},
+)
 _TYPES = (
-    *('mmpointrend.CoarseMaskHead', 'mmpointrend.MaskPointHead', 'mmpointrend.ParameterHead', 'CoarseMaskHead'),
-    *('mmpointrend.ImplicitPointHead', 'mmpointrend.SemanticPointHead', 'FCNMaskHead', 'MaskPointHead', 'PointHead'),
-    *('mmpointrend.PointRendHead', 'mmdet.MaskPointHead', 'SingleRoIExtractor', 'GenericRoIExtractor', 'FPNHead'),
+    *(
+        'mmpointrend.CoarseMaskHead',
+        'mmpointrend.MaskPointHead',
+        'mmpointrend.ParameterHead',
+        'CoarseMaskHead',
+    ),
+    *(
+        'mmpointrend.ImplicitPointHead',
+        'mmpointrend.SemanticPointHead',
+        'FCNMaskHead',
+        'MaskPointHead',
+        'PointHead',
+    ),
+    *(
+        'mmpointrend.PointRendHead',
+        'mmdet.MaskPointHead',
+        'SingleRoIExtractor',
+        'GenericRoIExtractor',
+        'FPNHead',
+    ),
 )
 _KEYS = (
-    *('class_agnostic', 'coarse_channels', 'coarse_pred_each_layer', 'num_classes', 'in_channels', 'num_fcs'),
-    *('fc_channels', 'channels', 'in_index', 'loss_point', 'loss_decode', 'loss_mask', 'norm_cfg', 'act_cfg', 'init_cfg'),
-    *('uncertainty', 'align_corners', 'out_channels', 'threshold', 'ignore_index', 'dropout_ratio', 'num_frequencies'),
-    *('featmap_strides', 'aggregation', 'roi_layer', 'conv_out_channels', 'fc_out_channels', 'downsample_factor', 'type'),
+    *(
+        'class_agnostic',
+        'coarse_channels',
+        'coarse_pred_each_layer',
+        'num_classes',
+        'in_channels',
+        'num_fcs',
+    ),
+    *(
+        'fc_channels',
+        'channels',
+        'in_index',
+        'loss_point',
+        'loss_decode',
+        'loss_mask',
+        'norm_cfg',
+        'act_cfg',
+        'init_cfg',
+    ),
+    *(
+        'uncertainty',
+        'align_corners',
+        'out_channels',
+        'threshold',
+        'ignore_index',
+        'dropout_ratio',
+        'num_frequencies',
+    ),
+    *(
+        'featmap_strides',
+        'aggregation',
+        'roi_layer',
+        'conv_out_channels',
+        'fc_out_channels',
+        'downsample_factor',
+        'type',
+    ),
 )
 _PARTS = (
     {'type': 'CrossEntropyLoss', 'use_mask': True},
@@ -66,6 +181,8 @@ def _value(rng: random.Random, before: Any) -> Any:
 
 
 def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
+    if random_head_configs is not None and rng.random() < 0.5:
+        return _random(rng)
     config = json.loads(case.content)
     for _ in range(some(rng, 4)):
         path = rng.choice(_OWN_PARTS[case.kind]).split('.')
@@ -74,7 +191,9 @@ def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
             part = part.get(name) if isinstance(part, dict) else None
         if not isinstance(part, dict):
             continue
-        keys = [key for key in part if path[-1] not in ('train_cfg', 'test_cfg') or key in _SETTINGS]
+        keys = [
+            key for key in part if path[-1] not in ('train_cfg', 'test_cfg') or key in _SETTINGS
+        ]
         choice = rng.randrange(8)
         if choice < 5 and keys:
             key = rng.choice(keys)
@@ -86,6 +205,47 @@ def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
         else:
             part[rng.choice(_KEYS)] = _value(rng, None)
     return Case(case.kind, json.dumps(config).encode())
+
+
+def _random(rng: random.Random) -> Case:
+    """A config of the tests' own generator, with the backbone that takes no time."""
+    if rng.random() < 0.4:
+        config = random_head_configs.random_semantic_config(rng)
+        config.pop('neck', None)
+        config['backbone'] = {'type': 'FuzzingLevels'}
+        kind = 'semantic.json'
+    else:
+        config = random_head_configs.random_instance_config(rng)
+        kind = 'instance.json'
+    config.pop('changes', None)
+    return Case(kind, json.dumps(config, default=repr).encode())
+
+
+def _checks() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+    """What the checked runner asks of a model before and after it is built."""
+    try:
+        from mmpointrend.engine.checks import settings
+    except ImportError:
+        return (lambda config: None), (lambda model: None)
+
+    def after(model: Any) -> None:
+        settings.check_model(model)
+        settings.check_train_settings(model)
+        settings.check_test_settings(model)
+
+    return settings.check_model_config, after
+
+
+class LateError(RuntimeError):
+    """A sentence that came when the model was used; it should have come when it was built."""
+
+
+@contextlib.contextmanager
+def _in_use() -> Iterator[None]:
+    try:
+        yield
+    except PointRendError as error:
+        raise LateError(str(error)) from error
 
 
 def _register_levels() -> None:
@@ -113,7 +273,12 @@ def _semantic_batch() -> tuple[Any, list]:
     images = torch.randn(2, 3, 32, 32, generator=generator)
     labels = torch.randint(2, (1, 32, 32), generator=generator)
     labels[:, :4] = 255
-    meta = {'ori_shape': (32, 32), 'img_shape': (32, 32), 'pad_shape': (32, 32), 'scale_factor': (1.0, 1.0)}
+    meta = {
+        'ori_shape': (32, 32),
+        'img_shape': (32, 32),
+        'pad_shape': (32, 32),
+        'scale_factor': (1.0, 1.0),
+    }
     sample = SegDataSample(metainfo=meta)
     sample.gt_sem_seg = PixelData(data=labels)
     return images, [sample, sample]
@@ -133,20 +298,29 @@ def _open(folder: Path) -> Callable[[Case], object]:
     found = detections((1, 1))
     inputs, labels = _semantic_batch()
     _register_levels()
+    check_config, check_model = _checks()
     metas = [sample.metainfo for sample in samples]
 
     def use_instance(config: ConfigDict) -> str:
         head = MMDET_MODELS.build(config)
-        if head.train_cfg is not None:
-            head.loss(levels, copy.deepcopy(proposals), copy.deepcopy(samples))
-        with torch.no_grad():
-            head.predict_mask(levels, metas, copy.deepcopy(found), rescale=True)
+        with _in_use():
+            train_and_predict(head)
         return 'built, trained, predicted'
 
+    def train_and_predict(head: torch.nn.Module) -> None:
+        if head.train_cfg is not None:
+            head.loss(levels, copy.deepcopy(proposals), copy.deepcopy(samples))
+        if head.test_cfg is not None:
+            head.eval()
+            with torch.no_grad():
+                head.predict_mask(levels, metas, copy.deepcopy(found), rescale=True)
+
     def use_semantic(config: ConfigDict) -> str:
+        check_config(config)
         model = MMSEG_MODELS.build(config)
-        model.loss(inputs, labels)
-        with torch.no_grad():
+        check_model(model)
+        with _in_use(), torch.no_grad():
+            model.loss(inputs, labels)
             model.eval().encode_decode(inputs, [labels[0].metainfo])
         return 'built, trained, predicted'
 

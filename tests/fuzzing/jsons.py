@@ -28,17 +28,79 @@ HEIGHT, WIDTH = 12, 16
 
 _OUTLINE = [2.0, 2.0, 9.0, 2.0, 9.0, 8.0]
 _TOKENS = (
-    *('images', 'annotations', 'categories', 'segmentation', 'bbox', 'area', 'iscrowd', 'image_id', 'category_id', 'id'),
-    *('file_name', 'a.png', '../outside.png', '/dev/zero', 'images/../a.png', 'height', 'width', 'counts', 'size'),
-    *('segments_info', 'isthing', 'synset', 'neg_category_ids', 'coco_url', 'objects', 'polygon', 'label', 'person'),
-    *([_OUTLINE], [_OUTLINE[:4]], [_OUTLINE[:5]], _OUTLINE, [[float('nan')] * 6], [[1e30] * 6], [[-5, -5, 99, -5, 99, 99]]),
-    *({'size': [HEIGHT, WIDTH], 'counts': [10, 5, 177]}, {'size': [HEIGHT, WIDTH], 'counts': 'Zb00`0'}, [0, 0, 1, 1]),
-    *({'size': [10**5, 10**5], 'counts': [10**10]}, {'size': [HEIGHT, WIDTH], 'counts': [2**31, -5]}, [0, 0, 0, 0]),
+    *(
+        'images',
+        'annotations',
+        'categories',
+        'segmentation',
+        'bbox',
+        'area',
+        'iscrowd',
+        'image_id',
+        'category_id',
+        'id',
+    ),
+    *(
+        'file_name',
+        'a.png',
+        '../outside.png',
+        '/dev/zero',
+        'images/../a.png',
+        'height',
+        'width',
+        'counts',
+        'size',
+    ),
+    *(
+        'segments_info',
+        'isthing',
+        'synset',
+        'neg_category_ids',
+        'coco_url',
+        'objects',
+        'polygon',
+        'label',
+        'person',
+    ),
+    *(
+        [_OUTLINE],
+        [_OUTLINE[:4]],
+        [_OUTLINE[:5]],
+        _OUTLINE,
+        [[float('nan')] * 6],
+        [[1e30] * 6],
+        [[-5, -5, 99, -5, 99, 99]],
+    ),
+    *(
+        {'size': [HEIGHT, WIDTH], 'counts': [10, 5, 177]},
+        {'size': [HEIGHT, WIDTH], 'counts': 'Zb00`0'},
+        [0, 0, 1, 1],
+    ),
+    *(
+        {'size': [10**5, 10**5], 'counts': [10**10]},
+        {'size': [HEIGHT, WIDTH], 'counts': [2**31, -5]},
+        [0, 0, 0, 0],
+    ),
 )
 _YAML_TOKENS = tuple(
     token.encode()
-    for token in ('- ', ': ', '\n', '&a ', '*a', '<<: ', '!!python/object/apply:os.getcwd []', '? ', '|', '>', '[' * 500)
-) + (b'Models:', b'Metrics:', b'Tolerance: ', b'.nan', b'.inf', b'1e999', b'{', b'}', b'!!binary ', b'2001-01-01', b'Results:')
+    for token in (
+        *(
+            '- ',
+            ': ',
+            '\n',
+            '&a ',
+            '*a',
+            '<<: ',
+            '!!python/object/apply:os.getcwd []',
+            '? ',
+            '|',
+            '>',
+        ),
+        *('[' * 500, '{', '}', '!!binary ', '.nan', '.inf', '1e999', '2001-01-01'),
+        *('Models:', 'Metrics:', 'Results:', 'Tolerance: '),
+    )
+)
 
 
 def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
@@ -121,7 +183,6 @@ def _open(folder: Path) -> Callable[[Case], object]:
     import mmdet.datasets
     import mmdet.evaluation  # noqa: F401
 
-    import mmpointrend.evaluation
     from mmpointrend.evaluation.benchmark import published_figures
 
     panoptic, cityscapes = _tool('coco_panoptic_to_stuff'), _tool('cityscapes_to_coco')
@@ -136,7 +197,10 @@ def _open(folder: Path) -> Callable[[Case], object]:
         segments = panoptic.read_segments(path)
         for item in list(segments.items())[:4]:
             panoptic.convert(item, source=images, target=target)
-        if before != [[p.name for p in sorted(folder.iterdir())], [p.name for p in sorted(images.iterdir())]]:
+        if before != [
+            [p.name for p in sorted(folder.iterdir())],
+            [p.name for p in sorted(images.iterdir())],
+        ]:
             raise Escaped(f'files beside {target}')
         return f'{min(len(segments), 4)} maps'
 
@@ -148,7 +212,10 @@ def _open(folder: Path) -> Callable[[Case], object]:
             case 'truth.json' | 'lvis.json':
                 return _read_metric(folder, case.kind)
             case 'panoptic.json':
-                before[:] = [[p.name for p in sorted(folder.iterdir())], [p.name for p in sorted(images.iterdir())]]
+                before[:] = [
+                    [p.name for p in sorted(folder.iterdir())],
+                    [p.name for p in sorted(images.iterdir())],
+                ]
                 return read_panoptic(path)
             case 'cityscapes.json':
                 return f'{min(len(list(cityscapes.visible_polygons(path))), 4)} instances'

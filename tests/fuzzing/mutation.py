@@ -13,8 +13,47 @@ from fuzzing.cases import LARGEST
 __all__ = ['INTERESTING', 'mutate_bytes', 'mutate_object', 'mutate_text_object', 'some']
 
 INTERESTING = (
-    *(-(2**63), -(2**31), -(2**15), -129, -128, -2, -1, 0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 64, 100),
-    *(127, 128, 255, 256, 257, 1000, 1023, 4096, 32767, 32768, 65535, 65536, 10**6, 2**24, 2**27, 10**9),
+    *(
+        -(2**63),
+        -(2**31),
+        -(2**15),
+        -129,
+        -128,
+        -2,
+        -1,
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        8,
+        15,
+        16,
+        17,
+        31,
+        32,
+        64,
+        100,
+    ),
+    *(
+        127,
+        128,
+        255,
+        256,
+        257,
+        1000,
+        1023,
+        4096,
+        32767,
+        32768,
+        65535,
+        65536,
+        10**6,
+        2**24,
+        2**27,
+        10**9,
+    ),
     *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**62, 2**63 - 1, 2**64 - 1, 2**64, 10**30),
 )
 
@@ -107,7 +146,9 @@ _VALUES: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: rng.uniform(-20, 20),
     lambda rng: rng.choice((math.nan, math.inf, -math.inf, 1e308, 1e-320, -0.0, 0.5, 1e20)),
     lambda rng: rng.choice((None, True, False)),
-    lambda rng: rng.choice(('', 'x', '1', 'nan', '\0', '\ud800', '\n', 'a' * 300, '🜁', '-1', '../x', '/dev/zero')),
+    lambda rng: rng.choice(
+        ('', 'x', '1', 'nan', '\0', '\ud800', '\n', 'a' * 300, '🜁', '-1', '../x', '/dev/zero')
+    ),
     lambda rng: rng.choice(([], {}, [[]], [None], [[0]], {'': 0}, [0] * 4, [{}], [1.5] * 7)),
     _deep,
 )
@@ -123,7 +164,9 @@ def _places(node: Any, found: list[tuple[Any, Any]], limit: int = 400) -> None:
     """Every place (container, key) below a node, the first few hundred."""
     if len(found) > limit:
         return
-    keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    keys = (
+        list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    )
     for key in keys:
         found.append((node, key))
         _places(node[key], found, limit)
@@ -186,7 +229,22 @@ def _near(rng: random.Random, value: Any) -> Any:
 
 _JSON_TOKENS = tuple(
     token.encode()
-    for token in ('{', '}', '[', ']', '"', ',', ':', 'NaN', '-Infinity', '1e999', 'null', '\\ud800', '\ufeff', '[' * 2000)
+    for token in (
+        '{',
+        '}',
+        '[',
+        ']',
+        '"',
+        ',',
+        ':',
+        'NaN',
+        '-Infinity',
+        '1e999',
+        'null',
+        '\\ud800',
+        '\ufeff',
+        '[' * 2000,
+    )
 )
 
 

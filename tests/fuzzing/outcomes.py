@@ -23,7 +23,8 @@ FINDINGS = ('foreign', 'hang', 'memory', 'crash', 'escape', 'advice')
 _ROOT = Path(mmpointrend.__file__).parent
 _REPO = _ROOT.parent
 _OUT_OF_MEMORY = re.compile(
-    r'allocate memory|failed to allocate|unable to allocate|insufficient memory|bad_alloc|out of memory', re.I
+    r'allocate memory|failed to allocate|unable to allocate|insufficient memory|bad_alloc|out of memory',
+    re.I,
 )
 
 
@@ -163,7 +164,8 @@ def _vocabulary() -> frozenset[str]:
 def _masked(sentence: str) -> str:
     """A sentence without what comes from the input: quotes, brackets, paths, numbers, unknown words."""
     text = sentence[:2000]
-    text = re.sub(r'(?s)\'.*?\'|".*?"', '~', text)
+    # Quotes as `repr` writes them, not the apostrophe of a genitive.
+    text = re.sub(r"""(?s)(?<![A-Za-z])b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", '~', text)
     # Outermost brackets hold foreign reasons and lists of names.
     text = re.sub(r'(?s)\(.*\)', '(~)', text)
     known = _vocabulary()

@@ -12,14 +12,25 @@ from fuzzing.mutation import mutate_bytes
 
 __all__ = ['PICKLES']
 
-_TOKENS = (b"'descr': ", b"'<f4'", b"'|O'", b"'shape': (", b'99999999999,', b'True', b'\x93NUMPY', b'\x03\x00')
+_TOKENS = (
+    b"'descr': ",
+    b"'<f4'",
+    b"'|O'",
+    b"'shape': (",
+    b'99999999999,',
+    b'True',
+    b'\x93NUMPY',
+    b'\x03\x00',
+)
 
 
 def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
     if case.kind.endswith('.npz'):
         if rng.random() < 0.7:
             return Case(case.kind, mutate_zip(rng, case.content, lambda name: _changed_array))
-        return Case(case.kind, mutate_bytes(rng, case.content, _TOKENS, [rng.choice(others).content]))
+        return Case(
+            case.kind, mutate_bytes(rng, case.content, _TOKENS, [rng.choice(others).content])
+        )
     pickles = [rng.choice(others).content for _ in range(2)]
     return Case(case.kind, mutate_pickle(rng, case.content, pickles))
 
@@ -42,7 +53,9 @@ def _open(folder: Path) -> Callable[[Case], object]:
 
 
 def _once() -> list[Case]:
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1100 << 20},), }}".ljust(117) + '\n'
+    header = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1100 << 20},), }}".ljust(117) + '\n'
+    )
     bomb = zip_bomb('w.npy', 1100, b'\x93NUMPY\x01\x00\x76\x00' + header.encode())
     return [*special_cases('arrays.pkl', 'model.npz'), Case('model.npz', bomb)]
 

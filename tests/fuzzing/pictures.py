@@ -18,9 +18,39 @@ __all__ = ['IMAGES', 'LABEL_MAPS']
 
 HEIGHT, WIDTH = 12, 16
 _TOKENS = (
-    *(b'\xff\xd8\xff', b'\xff\xc0', b'\xff\xc2', b'\xff\xda', b'\xff\xdb', b'\xff\xe1', b'\xff\xd9', b'Exif\0\0', b'JFIF\0'),
-    *(b'II*\0', b'MM\0*', b'II+\0', b'BM', b'RIFF', b'WEBP', b'VP8 ', b'VP8L', b'VP8X', b'ALPH', b'ANIM', b'GIF89a'),
-    *(b'P5\n', b'P6 99999 99999 255\n', b'Pf', b'\x89PNG\r\n\x1a\n', b'#?RADIANCE\n', b'\x12\x01\x03\0\x01\0\0\0\x06\0\0\0'),
+    *(
+        b'\xff\xd8\xff',
+        b'\xff\xc0',
+        b'\xff\xc2',
+        b'\xff\xda',
+        b'\xff\xdb',
+        b'\xff\xe1',
+        b'\xff\xd9',
+        b'Exif\0\0',
+        b'JFIF\0',
+    ),
+    *(
+        b'II*\0',
+        b'MM\0*',
+        b'II+\0',
+        b'BM',
+        b'RIFF',
+        b'WEBP',
+        b'VP8 ',
+        b'VP8L',
+        b'VP8X',
+        b'ALPH',
+        b'ANIM',
+        b'GIF89a',
+    ),
+    *(
+        b'P5\n',
+        b'P6 99999 99999 255\n',
+        b'Pf',
+        b'\x89PNG\r\n\x1a\n',
+        b'#?RADIANCE\n',
+        b'\x12\x01\x03\0\x01\0\0\0\x06\0\0\0',
+    ),
 )
 
 
@@ -70,10 +100,16 @@ def _opening(place: str, key: str) -> Callable[[Path], Callable[[Case], object]]
     return opened
 
 
-IMAGES = Format('images', 150_000, _opening('images', 'img'), _mutate, lambda: special_cases('image.png'))
+IMAGES = Format(
+    'images', 150_000, _opening('images', 'img'), _mutate, lambda: special_cases('image.png')
+)
 """Read by the step that loads images."""
 
 LABEL_MAPS = Format(
-    'label_maps', 150_000, _opening('labels', 'gt_seg_map'), _mutate, lambda: special_cases('labels.png')
+    'label_maps',
+    150_000,
+    _opening('labels', 'gt_seg_map'),
+    _mutate,
+    lambda: special_cases('labels.png'),
 )
 """Read by the step that loads label maps."""

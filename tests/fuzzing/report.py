@@ -12,13 +12,26 @@ __all__ = ['BEGIN', 'END', 'table', 'write_report']
 BEGIN = '<!-- begin: written by make fuzz -->'
 END = '<!-- end: written by make fuzz -->'
 
-_COLUMNS = ('format', 'inputs', 'a second', 'accepted', 'refused', 'distinct outcomes', *FINDINGS, 'distinct findings')
+_COLUMNS = (
+    'format',
+    'inputs',
+    'a second',
+    'accepted',
+    'refused',
+    'distinct outcomes',
+    *FINDINGS,
+    'distinct findings',
+)
 
 
 def _row(name: str, tally: Tally) -> list[str]:
     numbers = [tally.inputs, round(tally.inputs / max(tally.seconds, 1e-9))]
     numbers += [tally.verdicts.get(verdict, 0) for verdict in ('accepted', 'refused')]
-    numbers += [len(tally.outcomes), *(tally.verdicts.get(verdict, 0) for verdict in FINDINGS), tally.findings]
+    numbers += [
+        len(tally.outcomes),
+        *(tally.verdicts.get(verdict, 0) for verdict in FINDINGS),
+        tally.findings,
+    ]
     return [name.replace('_', ' '), *(f'{number:,}' for number in numbers)]
 
 

@@ -41,7 +41,13 @@ def _checkpoints() -> dict[str, bytes]:
     hub = MessageHub('seed')
     hub.update_scalar('train/loss', np.float64(0.5))
     hub.update_info('iter', 3)
-    meta = {'epoch': 0, 'iter': 3, 'seed': 0, 'dataset_meta': {'classes': ('a', 'b')}, 'cfg': "model = dict(type='x')\n"}
+    meta = {
+        'epoch': 0,
+        'iter': 3,
+        'seed': 0,
+        'dataset_meta': {'classes': ('a', 'b')},
+        'cfg': "model = dict(type='x')\n",
+    }
     full = {
         'meta': meta,
         'state_dict': model.state_dict(),
@@ -74,7 +80,9 @@ def _checkpoints() -> dict[str, bytes]:
         'full.checkpoint.pth': _saved(full),
         'weights.checkpoint.pth': _saved(weights),
         'kinds.checkpoint.pth': _saved(kinds),
-        'legacy.checkpoint.pth': _saved({'state_dict': weights}, _use_new_zipfile_serialization=False),
+        'legacy.checkpoint.pth': _saved(
+            {'state_dict': weights}, _use_new_zipfile_serialization=False
+        ),
         'protocol4.checkpoint.pth': _saved({'state_dict': weights}, pickle_protocol=4),
         'list.checkpoint.pth': _saved([1, 2.5, 'x', None, {3}]),
         'page.checkpoint.pth': b'<!DOCTYPE html>\n<html><head><title>404</title></head></html>\n',
@@ -99,7 +107,9 @@ def _pickles() -> dict[str, bytes]:
     np.savez_compressed(packed, w=arrays['w'])
     files = {f'protocol{p}.arrays.pkl': pickle.dumps(arrays, protocol=p) for p in (0, 1, 2, 4, 5)}
     # As Python 2 and numpy 1 wrote them.
-    old = pickle.dumps(model, protocol=2).replace(b'numpy._core.multiarray', b'numpy.core.multiarray')
+    old = pickle.dumps(model, protocol=2).replace(
+        b'numpy._core.multiarray', b'numpy.core.multiarray'
+    )
     return {
         **files,
         'ordered.arrays.pkl': pickle.dumps(OrderedDict(w=arrays['w'])),
@@ -113,7 +123,13 @@ def _pickles() -> dict[str, bytes]:
 
 def _coco() -> dict[str, Any]:
     outline = [2.0, 2.0, 9.0, 2.0, 9.0, 8.0, 2.0, 8.0]
-    common = {'image_id': 1, 'category_id': 1, 'iscrowd': 0, 'bbox': [2.0, 2.0, 7.0, 6.0], 'area': 42.0}
+    common = {
+        'image_id': 1,
+        'category_id': 1,
+        'iscrowd': 0,
+        'bbox': [2.0, 2.0, 7.0, 6.0],
+        'area': 42.0,
+    }
     runs = {'size': [HEIGHT, WIDTH], 'counts': [10, 5, 177]}
     return {
         'info': {'year': 2017},
@@ -123,9 +139,22 @@ def _coco() -> dict[str, Any]:
         ],
         'annotations': [
             {'id': 1, **common, 'segmentation': [outline]},
-            {'id': 2, **common, 'category_id': 2, 'segmentation': [outline, [1.0, 1.0, 3.5, 1.0, 3.5, 4.0]]},
+            {
+                'id': 2,
+                **common,
+                'category_id': 2,
+                'segmentation': [outline, [1.0, 1.0, 3.5, 1.0, 3.5, 4.0]],
+            },
             {'id': 3, **common, 'image_id': 2, 'segmentation': [outline]},
-            {'id': 4, **common, 'image_id': 2, 'iscrowd': 1, 'segmentation': runs, 'bbox': [0, 9, 1, 5], 'area': 5},
+            {
+                'id': 4,
+                **common,
+                'image_id': 2,
+                'iscrowd': 1,
+                'segmentation': runs,
+                'bbox': [0, 9, 1, 5],
+                'area': 5,
+            },
         ],
         'categories': [{'id': 1, 'name': 'person'}, {'id': 2, 'name': 'dog'}],
     }
@@ -155,7 +184,15 @@ def _lvis(coco: dict[str, Any], version: str) -> dict[str, Any]:
 
 def _jsons() -> dict[str, bytes]:
     coco = _coco()
-    segments = [{'id': 7 + 256 * 7 + 65536 * 7, 'category_id': 1, 'area': 192, 'iscrowd': 0, 'bbox': [0, 0, 16, 12]}]
+    segments = [
+        {
+            'id': 7 + 256 * 7 + 65536 * 7,
+            'category_id': 1,
+            'area': 192,
+            'iscrowd': 0,
+            'bbox': [0, 0, 16, 12],
+        }
+    ]
     panoptic = {
         'images': coco['images'],
         'annotations': [{'image_id': 1, 'file_name': 'a.png', 'segments_info': segments}],
@@ -260,7 +297,11 @@ def _label_maps() -> dict[str, bytes]:
 
 
 def _head_configs() -> dict[str, bytes]:
-    instance, several, implicit = roi_head_config(), roi_head_config(levels=(4, 8)), implicit_config()
+    instance, several, implicit = (
+        roi_head_config(),
+        roi_head_config(levels=(4, 8)),
+        implicit_config(),
+    )
     for config in (instance, several, implicit):
         config.train_cfg.num_points = 49
         config.test_cfg.update(subdivision_steps=3, subdivision_num_points=196)
@@ -269,9 +310,17 @@ def _head_configs() -> dict[str, bytes]:
         'backbone': {'type': 'FuzzingLevels'},
         'decode_head': pointrend(fpn_head(), point_head()),
         'train_cfg': {'num_points': 20, 'oversample_ratio': 3, 'importance_sample_ratio': 0.75},
-        'test_cfg': {'mode': 'whole', 'subdivision_steps': 2, 'subdivision_num_points': 50, 'scale_factor': 2},
+        'test_cfg': {
+            'mode': 'whole',
+            'subdivision_steps': 2,
+            'subdivision_num_points': 50,
+            'scale_factor': 2,
+        },
     }
-    binary = {**model, 'decode_head': pointrend(fpn_head(num_classes=1), point_head(in_index=(0, 1)))}
+    binary = {
+        **model,
+        'decode_head': pointrend(fpn_head(num_classes=1), point_head(in_index=(0, 1))),
+    }
     files = {
         'usual.instance.json': instance.to_dict(),
         'levels.instance.json': several.to_dict(),
