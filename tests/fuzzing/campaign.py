@@ -20,6 +20,8 @@ __all__ = ['Campaign', 'Tally', 'scratch_folder']
 _SLICE = 2000
 _EXAMPLES = 3
 _POOL = 3000
+# Share of the inputs made out of seeds and of what was accepted.
+_SOUND = 0.6
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory:
@@ -86,6 +88,7 @@ class Campaign:
             Tally(**json.loads(self._state.read_text())) if self._state.is_file() else Tally()
         )
         self.pool = [*format_.seeds(), *read_cases(self._corpus)]
+        self._sound = self.format.seeds()
         self._digests = {case.digest for case in self.pool}
         self._done = 0
         self._first: list[Case] = []
@@ -134,7 +137,9 @@ class Campaign:
                 yield index, self._first[index]
                 continue
             rng = random.Random(f'{self.seed}/{self.tally.rounds}/{self.format.name}/{index}')
-            yield index, self.format.mutate(rng, rng.choice(self.pool), self.pool)
+            # What is damaged already mostly fails at the same place again.
+            sound = self._sound if rng.random() < _SOUND else self.pool
+            yield index, self.format.mutate(rng, rng.choice(sound), self.pool)
 
     def _take(self, result: Result, folder: str) -> None:
         outcome = result.outcome
@@ -153,14 +158,16 @@ class Campaign:
             if self.tally.outcomes[outcome.key] <= _EXAMPLES:
                 self._write_finding(result.case, outcome)
         elif len(result.case.content) <= LARGEST and len(self.pool) < _POOL:
-            self._keep(result.case, new)
+            self._keep(result.case, new, outcome.verdict == 'accepted')
 
-    def _keep(self, case: Case, new: bool) -> None:
+    def _keep(self, case: Case, new: bool, sound: bool) -> None:
         """Keep an input for further changes: always for a new outcome, within bounds for a new way to an old one."""
         if case.digest in self._digests or (not new and len(self.pool) > _POOL // 2):
             return
         self._digests.add(case.digest)
         self.pool.append(case)
+        if sound:
+            self._sound.append(case)
         self._corpus.mkdir(parents=True, exist_ok=True)
         (self._corpus / case.file_name).write_bytes(case.content)
 

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+import mmpointrend
 from fuzzing.cases import Case, materialise
 from fuzzing.format import Format, special_cases
 from fuzzing.mutation import mutate_bytes, mutate_text_object
@@ -111,7 +112,7 @@ def _mutate(rng: random.Random, case: Case, others: Sequence[Case]) -> Case:
 
 
 def _tool(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters' / f'{name}.py'
+    path = Path(mmpointrend.__file__).parents[1] / 'tools' / 'dataset_converters' / f'{name}.py'
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
