@@ -387,7 +387,7 @@ def _other_header(rng: random.Random, header: bytes) -> bytes:
         colour = rng.randrange(8)
     else:
         rest[rng.randrange(3)] = rng.choice((0, 1, 2, 255))
-    return struct.pack('>IIBBBBB', width, height, depth, colour, *rest)
+    return struct.pack('>IIBBBBB', width % 2**32, height % 2**32, depth, colour, *rest)
 
 
 def _other_pixels(rng: random.Random, data: bytes) -> bytes:
