@@ -18,6 +18,8 @@ from fuzzing.workers import run_alone
 
 _MILLION = 1_000_000
 _STEP = 2000
+# What covers new code is found out anew by each worker.
+_GUIDED_STEP = 20_000
 
 
 def _arguments() -> argparse.Namespace:
@@ -33,6 +35,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--formats', nargs='+', choices=FORMATS, default=list(FORMATS), help='only these'
+    )
+    parser.add_argument(
+        '--engine',
+        choices=('chance', 'atheris'),
+        default='chance',
+        help='how inputs are chosen; atheris, by coverage, has to be installed (default chance)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of all chance')
     parser.add_argument(
@@ -80,7 +88,8 @@ def _fuzz(campaigns: list[Campaign], inputs: int, rounds: int, deadline: float) 
             if not waiting:
                 break
             campaign = min(waiting, key=lambda one: done[one] / quota[one])
-            step = min(_STEP, quota[campaign] - done[campaign], max(50, quota[campaign] // 50))
+            most = _GUIDED_STEP if campaign.guided else _STEP
+            step = min(most, quota[campaign] - done[campaign], max(50, quota[campaign] // 50))
             done[campaign] += campaign.advance(step, deadline)
 
 
@@ -94,7 +103,8 @@ def main() -> int:
     if args.replay:
         return int(_replay(args.replay, args.seconds) > 0)
     campaigns = [
-        Campaign(FORMATS[name], args.work_dir, args.seed, args.seconds) for name in args.formats
+        Campaign(FORMATS[name], args.work_dir, args.seed, args.seconds, args.engine == 'atheris')
+        for name in args.formats
     ]
     _import_product()
     _fuzz(campaigns, args.inputs, args.rounds, time.monotonic() + 60 * args.minutes)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from fuzzing.cases import LARGEST, Case, read_cases
 from fuzzing.format import Format
+from fuzzing.guided import guided_feed
 from fuzzing.outcomes import FINDINGS, Outcome
-from fuzzing.workers import DOUBTFUL, Result, run_alone, run_cases
+from fuzzing.workers import DOUBTFUL, Feed, Result, feed_of, run_alone, run_cases
 
 __all__ = ['Campaign', 'Tally', 'scratch_folder']
 
 _SLICE = 2000
+_GUIDED_SLICE = 20_000
 _EXAMPLES = 3
 _POOL = 3000
 # Share of the inputs made out of seeds and of what was accepted.
@@ -73,12 +75,22 @@ class Campaign:
         format_: The format.
         folder: Where counts (``state``), findings and inputs worth changing (``corpus``) are kept, each by the
             format's name.
-        seed: Of all chance; the same seed, code and folder give the same inputs.
+        seed: Of all chance.
         seconds: How long an input may take.
+        guided: Whether inputs are chosen by coverage (:mod:`fuzzing.guided`). Otherwise the same seed, code and folder
+            give the same inputs.
     """
 
-    def __init__(self, format_: Format, folder: Path, seed: int = 0, seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        format_: Format,
+        folder: Path,
+        seed: int = 0,
+        seconds: float = 5.0,
+        guided: bool = False,
+    ) -> None:
         self.format = format_
+        self.guided = guided
         self.seed = seed
         self.seconds = seconds
         self._state = folder / 'state' / f'{format_.name}.json'
@@ -116,10 +128,10 @@ class Campaign:
         before, begun = self._done, time.monotonic()
         with scratch_folder() as folder:
             while self._done - before < count and time.monotonic() < deadline:
-                most = min(_SLICE, count - (self._done - before))
+                most = min(_GUIDED_SLICE if self.guided else _SLICE, count - (self._done - before))
                 # Files of one worker do not reach the next.
                 place = Path(tempfile.mkdtemp(dir=folder))
-                results = run_cases(self.format.opening, place, self._cases(most), self.seconds)
+                results = run_cases(self.format.opening, place, self._feed(most), self.seconds)
                 with contextlib.closing(results):
                     for result in results:
                         self._done = result.index + 1
@@ -129,6 +141,14 @@ class Campaign:
         self.tally.seconds += time.monotonic() - begun
         self._save()
         return self._done - before
+
+    def _feed(self, count: int) -> Feed:
+        if not self.guided or self._done < len(self._first):
+            return feed_of(self._cases(count))
+        corpus = self._corpus.parents[1] / 'atheris' / self.format.name
+        return guided_feed(
+            self.format, self.pool, corpus, self._done, count, self._done + self.seed + 1
+        )
 
     def _cases(self, count: int) -> Iterator[tuple[int, Case]]:
         """The next inputs; made in the worker, out of what the pool holds when it starts."""

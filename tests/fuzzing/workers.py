@@ -13,7 +13,7 @@ import signal
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -21,7 +21,17 @@ from pathlib import Path
 from fuzzing.cases import ROOM, Case
 from fuzzing.outcomes import Outcome, observe
 
-__all__ = ['DOUBTFUL', 'MEMORY', 'Result', 'run_alone', 'run_cases']
+__all__ = [
+    'DOUBTFUL',
+    'MEMORY',
+    'Feed',
+    'Finish',
+    'Handle',
+    'Result',
+    'feed_of',
+    'run_alone',
+    'run_cases',
+]
 
 MEMORY = 1 << 30
 """Bytes that an input may take beyond what the process has when it starts."""
@@ -33,6 +43,9 @@ DOUBTFUL = ('hang', 'crash', 'memory')
 _PREPARATION = 120
 _HEADER = struct.Struct('<QQQ')
 Opening = Callable[[Path], Callable[[Case], object]]
+Handle = Callable[[int, Case], None]
+Finish = Callable[[], None]
+Feed = Callable[[Handle, Finish], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def _work(
     board: mmap.mmap,
     opening: Opening,
     folder: Path,
-    cases: Iterator[tuple[int, Case]],
+    feed: Feed,
     seconds: float,
 ) -> None:
     """The worker: runs inputs until there are no more."""
@@ -84,18 +97,25 @@ def _work(
     gc.freeze()
     pipe.send('ready')
     seen: set[tuple[str, int]] = set()
-    for index, case in cases:
+
+    def handle(index: int, case: Case) -> None:
         kind = case.kind.encode()
         content = case.content[:ROOM]
         board.seek(0)
         board.write(_HEADER.pack(index, len(kind), len(content)) + kind + content)
         random.seed(index)
-        outcome = observe(lambda case=case: run(case), seconds)
+        outcome = observe(lambda: run(case), seconds)
         way = (outcome.key, outcome.trace)
         shown = case if way not in seen or outcome.verdict in DOUBTFUL else None
         seen.add(way)
         pipe.send(Result(index, outcome, shown))
-    pipe.send(None)
+
+    def finish() -> None:
+        pipe.send(None)
+        os._exit(0)
+
+    feed(handle, finish)
+    finish()
 
 
 def _posted(board: mmap.mmap) -> tuple[int, Case]:
@@ -105,9 +125,24 @@ def _posted(board: mmap.mmap) -> tuple[int, Case]:
     return index, Case(board[_HEADER.size : start].decode(), board[start : start + content])
 
 
-def run_cases(
-    opening: Opening, folder: Path, cases: Iterator[tuple[int, Case]], seconds: float
-) -> Iterator[Result]:
+def feed_of(cases: Iterable[tuple[int, Case]]) -> Feed:
+    """Inputs one after the other.
+
+    Args:
+        cases: Numbers and inputs.
+
+    Returns:
+        What hands them to a worker.
+    """
+
+    def feed(handle: Handle, finish: Finish) -> None:
+        for index, case in cases:
+            handle(index, case)
+
+    return feed
+
+
+def run_cases(opening: Opening, folder: Path, feed: Feed, seconds: float) -> Iterator[Result]:
     """Run inputs in a process of their own.
 
     The process is a fork: what this one has imported it need not import. It ends with the inputs, or with the first
@@ -116,7 +151,7 @@ def run_cases(
     Args:
         opening: Prepares the entry points in the worker: a folder for their files, and what runs an input comes back.
         folder: That folder.
-        cases: Numbers and inputs; made in the worker.
+        feed: Called in the worker: hands inputs to its first argument, and may call the second when there are no more.
         seconds: How long an input may take.
 
     Yields:
@@ -129,7 +164,7 @@ def run_cases(
         status = 1
         try:
             ours.close()
-            _work(theirs, board, opening, folder, cases, seconds)
+            _work(theirs, board, opening, folder, feed, seconds)
             status = 0
         except BrokenPipeError:
             pass
@@ -196,5 +231,5 @@ def run_alone(opening: Opening, folder: Path, case: Case, seconds: float) -> Out
     Returns:
         Its outcome.
     """
-    results: Sequence[Result] = list(run_cases(opening, folder, iter([(0, case)]), seconds))
+    results: Sequence[Result] = list(run_cases(opening, folder, feed_of([(0, case)]), seconds))
     return results[0].outcome
