@@ -143,12 +143,12 @@ class Campaign:
         return self._done - before
 
     def _feed(self, count: int) -> Feed:
-        if not self.guided or self._done < len(self._first):
-            return feed_of(self._cases(count))
+        left = len(self._first) - self._done
+        if not self.guided or left > 0:
+            return feed_of(self._cases(min(count, left) if self.guided else count))
         corpus = self._corpus.parents[1] / 'atheris' / self.format.name
-        return guided_feed(
-            self.format, self.pool, corpus, self._done, count, self._done + self.seed + 1
-        )
+        seed = self._done + self.seed + 1
+        return guided_feed(self.format, self.pool, corpus, self._done, count, seed)
 
     def _cases(self, count: int) -> Iterator[tuple[int, Case]]:
         """The next inputs; made in the worker, out of what the pool holds when it starts."""

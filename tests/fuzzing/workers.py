@@ -41,6 +41,7 @@ DOUBTFUL = ('hang', 'crash', 'memory')
 
 # Seconds until the entry points have to be ready.
 _PREPARATION = 120
+_READY = 'ready'
 _HEADER = struct.Struct('<QQQ')
 Opening = Callable[[Path], Callable[[Case], object]]
 Handle = Callable[[int, Case], None]
@@ -95,10 +96,11 @@ def _work(
     _limit_memory()
     # mmengine collects garbage for each dataset; what is there already is none, and takes most of that time.
     gc.freeze()
-    pipe.send('ready')
     seen: set[tuple[str, int]] = set()
 
     def handle(index: int, case: Case) -> None:
+        if not seen:
+            pipe.send(_READY)
         kind = case.kind.encode()
         content = case.content[:ROOM]
         board.seek(0)
@@ -185,16 +187,16 @@ def run_cases(opening: Opening, folder: Path, feed: Feed, seconds: float) -> Ite
 
 
 def _results(pipe: Connection, board: mmap.mmap, process: int, seconds: float) -> Iterator[Result]:
-    patience = _PREPARATION
+    if not pipe.poll(_PREPARATION):
+        raise RuntimeError(f'the harness itself failed: not ready after {_PREPARATION} s')
     while True:
-        if not pipe.poll(patience):
+        # In Python the alarm rings first.
+        if not pipe.poll(2 * seconds):
             index, case = _posted(board)
             yield Result(
                 index, Outcome('hang', f'hang: {case.kind} kept C code busy, killed'), case
             )
             return
-        # In Python the alarm rings first.
-        patience = 2 * seconds
         try:
             result = pipe.recv()
         except EOFError:
@@ -209,7 +211,7 @@ def _results(pipe: Connection, board: mmap.mmap, process: int, seconds: float) -
             return
         if isinstance(result, BaseException):
             raise RuntimeError(f'the harness itself failed: {result!r}') from result
-        if result != 'ready':
+        if result != _READY:
             yield result
 
 
