@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PYTEST_ARGS ?=
+FUZZ_ARGS ?=
 
 BIN := $(VENV)/bin
 # The environment is made again when one of the files that describe it has other content.
@@ -16,7 +17,7 @@ SETUP_DONE := $(VENV)/.set-up-$(shell cat $(SETUP_FILES) | sha256sum | cut -c 1-
 # One thread a process: the tests and the data loaders already run side by side.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types docstrings unit clean
+.PHONY: help setup demo test lint types docstrings unit fuzz clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +46,9 @@ docstrings: setup  ## Docstring coverage
 
 unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: setup  ## Fuzz what reads strangers' files, an hour of one core; FUZZ_ARGS='--minutes 2 --formats pickles'
+	PYTHONPATH=tests $(BIN)/python -W ignore -m fuzzing $(FUZZ_ARGS)
 
 clean:  ## Remove the environment and what tools leave behind, not work_dirs
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
