@@ -56,6 +56,8 @@ class LVISMetric(CocoBoundaryMetric):
         unknown -= set(_METRICS)
         if unknown:
             raise ConfigError(f'metric of LVIS must be some of {_METRICS}, but got {unknown}.')
+        if ann_file is None:
+            raise ConfigError('ann_file of LVIS is missing: set it to an annotation file of LVIS.')
         super().__init__(ann_file, metric=metric, backend='faster-coco-eval', **kwargs)
         try:
             check_lvis(

@@ -62,8 +62,10 @@ def test_a_batch_too_small_to_normalise_gets_a_sentence(text, monkeypatch):
 
     monkeypatch.setattr(mmengine.runner.Runner, 'train', fail)
     error = ConfigError if text.startswith('Expected') else ValueError
+    runner = CheckedRunner.__new__(CheckedRunner)
+    runner._work_dir = 'run'
     with pytest.raises(error) as caught:
-        CheckedRunner.__new__(CheckedRunner).train()
+        runner.train()
     assert type(caught.value) is error
     assert ('batch_size to 2 or more' in str(caught.value)) == (error is ConfigError)
 

@@ -198,7 +198,6 @@ def test_training_points_follow_align_corners(align_corners):
     [
         {'type': 'DiceLoss'},
         {'type': 'LovaszLoss', 'loss_type': 'binary', 'per_image': True},
-        {'type': 'CrossEntropyLoss', 'use_mask': True},
         [{'type': 'CrossEntropyLoss', 'use_sigmoid': True}, {'type': 'DiceLoss'}],
     ],
 )

@@ -133,6 +133,8 @@ def test_inherited_config_builds(config: Path, tmp_path: Path) -> None:
         for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
             metrics = evaluator if isinstance(evaluator, list) else [evaluator]
             for metric in filter(None, metrics):
+                if metric['type'] == 'mmpointrend.LVISMetric':
+                    continue  # It reads its file at once: tests of evaluators build it.
                 without_file = {'ann_file': None} if 'ann_file' in metric else {}
                 METRICS.build({**metric, **without_file})
         if 'visualizer' in cfg:

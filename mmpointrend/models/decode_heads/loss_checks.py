@@ -56,7 +56,8 @@ def check_losses(
         if error is None:
             continue
         weights = getattr(loss, 'class_weight', None)
-        hint = "take a loss such as dict(type='CrossEntropyLoss')"
+        sigmoid = ', use_sigmoid=True' if channels == 1 else ''
+        hint = f"take a loss such as dict(type='CrossEntropyLoss'{sigmoid})"
         if weights is not None and len(weights) != channels:
             hint = f'give class_weight one number for each of the {channels} channels, not {len(weights)}'
         raise ConfigError(
