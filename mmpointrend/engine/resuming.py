@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmpointrend.checkpoints.loading import load_from_local
 from mmpointrend.engine.training_state import check_training_state, first_not_finite
@@ -51,14 +52,21 @@ def find_resumable(
     if out_dir is not None and '://' not in out_dir:
         folders.append(Path(out_dir) / Path(os.path.abspath(work_dir)).name)
     candidates = _candidates(folders, last, warn)
+    weights_alone = None
     for path in candidates:
         try:
+            checkpoint = _load_finite(path)
+            weights_alone = weights_alone or str(path)
             # The pointer is written beside a state of training; other files may be weights alone.
-            _check_usable(path, alone=path.name != Path(last).name)
+            if path.name != Path(last).name:
+                check_training_state(str(path), checkpoint)
         except CheckpointError as error:
             warn(f'Passed over: {error}')
         else:
             return str(path)
+    if weights_alone is not None:
+        # Resuming it ends with a sentence that says what to do with weights alone.
+        return weights_alone
     if candidates:
         raise CheckpointError(
             f'no checkpoint in {" or ".join(map(str, folders))} can be resumed, every one is '
@@ -127,11 +135,8 @@ def _age(path: Path) -> tuple[float, int]:
     return status.st_mtime, int(re.findall(r'\d+', path.stem)[-1])
 
 
-def _check_usable(path: Path, alone: bool) -> None:
-    """Refuse a local checkpoint that training cannot go on from.
-
-    ``alone``: nothing but its name speaks for it.
-    """
+def _load_finite(path: Path) -> dict[str, Any]:
+    """Load a local checkpoint whose weights can be trained on."""
     if not os.path.lexists(path):
         raise CheckpointError(f'the checkpoint {path} does not exist.')
     if os.path.islink(path) and not os.path.exists(path):
@@ -141,10 +146,9 @@ def _check_usable(path: Path, alone: bool) -> None:
     if os.path.isdir(path):
         raise CheckpointError(f'the checkpoint {path} is a folder, and not a file.')
     checkpoint = load_from_local(str(path), map_location='cpu')
-    if alone:
-        check_training_state(str(path), checkpoint)
     name = first_not_finite(checkpoint.get('state_dict', checkpoint))
     if name is not None:
         raise CheckpointError(
             f'the checkpoint {path} holds NaN or Inf in {name}; use an earlier one.'
         )
+    return checkpoint
