@@ -6,6 +6,7 @@ numpy array are all there is, and not numpy's own: those know types of objects, 
 file chooses. That also takes files of Python 2, which detectron2's zoo has.
 """
 
+import math
 import pickle
 import re
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpointrend.checkpoints.faults import ForeignError, naming_the_file
+from mmpointrend.checkpoints.faults import DamageError, ForeignError, naming_the_file
 from mmpointrend.checkpoints.kinds import HEAD, check_regular, describe
 from mmpointrend.checkpoints.pickle_scan import PickleScan
 from mmpointrend.checkpoints.stand_ins import BoundedFile
@@ -66,7 +67,11 @@ class PickledArray(np.ndarray):
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, number_type, fortran_order, content = state
-        super().__setstate__((version, shape, _dtype_of(number_type), fortran_order, content))
+        dtype = _dtype_of(number_type)
+        # numpy takes the memory of the shape before it looks at the content.
+        if math.prod(shape) * dtype.itemsize != len(content):
+            raise DamageError(f'an array of shape {shape} has {len(content)} bytes')
+        super().__setstate__((version, shape, dtype, fortran_order, content))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.view(np.ndarray).__reduce_ex__(protocol)

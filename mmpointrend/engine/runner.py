@@ -6,20 +6,16 @@ The tools of this package use it; ``runner_type = 'mmpointrend.CheckedRunner'`` 
 mmdet's and mmseg's own tools use it too.
 """
 
-import logging
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
 from mmpointrend.data_files import without_pickles
-from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.checks import (
     BatchSizeHook,
     LabelRange,
@@ -43,29 +39,16 @@ from mmpointrend.engine.checks import (
     without_idle_workers,
 )
 from mmpointrend.engine.hooks import FiniteLossHook, LabelRangeHook
-from mmpointrend.engine.resuming import find_resumable
+from mmpointrend.engine.resuming_runner import ResumingRunner
 from mmpointrend.engine.saving import complain_once, naming_the_disk
-from mmpointrend.engine.training_state import (
-    STATE_ERRORS,
-    check_resumed,
-    check_training_state,
-    first_not_finite,
-    lost_state,
-    reason_of,
-    say_settings,
-    settings,
-)
-from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
+from mmpointrend.errors import ConfigError
 from mmpointrend.registry import RUNNERS
 
 __all__ = ['CheckedRunner']
 
-# Less of a checkpoint than this fits into a model by chance of equal names only.
-_LEAST_SHARE = 0.1
-
 
 @RUNNERS.register_module()
-class CheckedRunner(Runner):
+class CheckedRunner(ResumingRunner):
     """``mmengine.runner.Runner`` that refuses what cannot work, in one sentence, and runs
     distributed on CPUs too.
 
@@ -84,11 +67,7 @@ class CheckedRunner(Runner):
       mmengine assumes CUDA.
     """
 
-    _load_from: str | None
     _train_dataloader: DataLoader | dict[str, Any] | None
-    # Of a resume in progress: whether all that was saved is asked for, and has been read so far.
-    _is_whole = True
-    _loaded_weights = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         work_dir = kwargs.get('work_dir') or next(iter(args[1:]), None)
@@ -368,75 +347,13 @@ class CheckedRunner(Runner):
     def _some_file(self) -> str:
         return f'a file of the run in {self.work_dir}'
 
-    def load_or_resume(self) -> None:
-        """Load or resume; automatic resuming takes the newest usable checkpoint of the run.
-
-        Raises:
-            CheckpointError: The checkpoint cannot be used, or none of the run's can.
-        """
-        if self._resume and self._load_from is None and not self._has_loaded:
-            places = [hook.out_dir for hook in self.hooks if isinstance(hook, CheckpointHook)]
-            out_dir = next((str(place) for place in places if place is not None), None)
-            self._load_from = find_resumable(self.work_dir, self.logger.warning, out_dir)
-            if self._load_from is None:
-                self.logger.info(f'No checkpoint in {self.work_dir}: training starts anew.')
-                return
-        super().load_or_resume()
-
-    def resume(
-        self,
-        filename: str,
-        resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
-        map_location: str | Callable[..., Any] = 'default',
-    ) -> None:
-        """Resume training from a checkpoint.
-
-        What the checkpoint lacks of the run's state is said, and so are settings of the optimizer
-        and the schedules that it brings along and the config has otherwise.
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint of this model and of these classes.
 
         Args:
             filename: Path or address of the checkpoint.
-            resume_optimizer: Whether to restore the optimizer.
-            resume_param_scheduler: Whether to restore the schedules.
-            map_location: As in ``torch.load``; 'default' is the device of the run.
-
-        Raises:
-            CheckpointError: It is damaged, of another model, or holds no state of training.
-        """
-        self._resume, self._load_from = True, filename
-        self._is_whole = resume_optimizer and resume_param_scheduler
-        configured = settings(self)
-        self._loaded_weights = False
-        try:
-            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        except PointRendError:
-            raise
-        except STATE_ERRORS as error:
-            if not self._loaded_weights:
-                raise
-            raise CheckpointError(
-                f'the state of training in {filename} does not fit this run ({reason_of(error)}): '
-                'give the config that it was trained with, or start from its weights with '
-                f'--cfg-options load_from={filename}.'
-            ) from error
-        check_resumed(self, filename)
-        say_settings(configured, settings(self))
-
-    def load_checkpoint(
-        self,
-        filename: str,
-        map_location: str | Callable[..., Any] = 'cpu',
-        strict: bool = False,
-        revise_keys: list[tuple[str, str]] | None = None,
-    ) -> dict[str, Any]:
-        """Load a checkpoint that is one of this model.
-
-        Args:
-            filename: Path or address of the checkpoint.
-            map_location: As in ``torch.load``.
-            strict: Whether mmengine refuses any difference.
-            revise_keys: Patterns and replacements for the names; None strips ``module.``.
+            *args: As in :meth:`ResumingRunner.load_checkpoint`.
+            **kwargs: As in :meth:`ResumingRunner.load_checkpoint`.
 
         Returns:
             The checkpoint.
@@ -445,11 +362,7 @@ class CheckedRunner(Runner):
             CheckpointError: It is damaged, fills too little of the model, or was trained on the
                 same classes in another order.
         """
-        with watch_loading(self.model) as report:
-            checkpoint = super().load_checkpoint(
-                filename, map_location, strict, revise_keys or [(r'^module\.', '')]
-            )
-        self._judge(filename, report)
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         for name in ('train', 'test', 'val'):
             loop = getattr(self, f'_{name}_loop')
             if isinstance(loop, BaseLoop):
@@ -461,47 +374,4 @@ class CheckedRunner(Runner):
                     trains_anew=name == 'train' and not self._resume,
                 )
                 break
-        spoilt = first_not_finite(checkpoint.get('state_dict', checkpoint))
-        if spoilt is not None:
-            self._complain_of(filename, spoilt)
-        if self._resume:
-            check_training_state(filename, checkpoint)
-            # mmengine would run it as a config, for a number of GPUs that only mmcv 1 wrote there.
-            checkpoint['meta'].pop('config', None)
-            lost = lost_state(self, checkpoint) if self._is_whole else []
-            if lost:
-                print_log(
-                    f'The checkpoint {filename} holds {" and ".join(lost)}: that starts anew.',
-                    'current',
-                    logging.WARNING,
-                )
-        self._loaded_weights = True
         return checkpoint
-
-    def _complain_of(self, filename: str, spoilt: str) -> None:
-        if self._resume:
-            raise CheckpointError(
-                f'the checkpoint {filename} holds NaN or Inf in {spoilt}; use an earlier one.'
-            )
-        print_log(
-            f'The checkpoint {filename} holds NaN or Inf in {spoilt}.', 'current', logging.WARNING
-        )
-
-    def _judge(self, filename: str, report: LoadReport) -> None:
-        """Refuse or report what does not fit."""
-        fitting = report.offered - len(report.unexpected) - len(report.reshaped)
-        if fitting < _LEAST_SHARE * max(report.offered, 1) or report.filled == 0:
-            raise CheckpointError(
-                f'the checkpoint {filename} is of another model: {report}; give the config that it '
-                'was trained with (weights of a backbone alone go to model.backbone.init_cfg='
-                "dict(type='Pretrained', checkpoint=...))."
-            )
-        if not report.missing and not report.reshaped:
-            return
-        if self._resume or not isinstance(self._train_loop, BaseLoop):
-            purpose = 'resume' if self._resume else 'test'
-            raise CheckpointError(
-                f'the checkpoint {filename} does not fit the model to {purpose}: {report}; give '
-                'the config that it was trained with.'
-            )
-        print_log(f'Of {filename} {report}; the rest starts untrained.', 'current', logging.WARNING)

@@ -133,3 +133,17 @@ def test_damaged(kept, tmp_path):
 def test_missing(tmp_path):
     with pytest.raises(CheckpointError, match='does not exist'):
         load_array_pickle(tmp_path / 'model.pkl')
+
+
+@pytest.mark.parametrize('shape', [(2**40,), (7,), (2, 2**33)])
+def test_a_shape_of_other_bytes_is_refused_before_memory_is_taken(shape, tmp_path):
+    array = np.arange(6, dtype=np.float32)
+    rebuild, arguments, (version, _, dtype, order, content) = array.__reduce__()
+
+    class Crafted:
+        def __reduce__(self):
+            return rebuild, arguments, (version, shape, dtype, order, content)
+
+    (tmp_path / 'model.pkl').write_bytes(pickle.dumps(Crafted(), 2))
+    with pytest.raises(CheckpointError, match=r'an array of shape .* has 24 bytes'):
+        load_array_pickle(tmp_path / 'model.pkl')

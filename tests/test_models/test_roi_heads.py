@@ -298,6 +298,15 @@ def test_normalised_point_heads_train(norm, counts):
     assert all(gradient is not None for gradient in gradients.values())
 
 
+@pytest.mark.parametrize('regions', [1, 3])
+def test_one_point_has_a_loss(regions):
+    """mmdet's mask loss takes its only point for a dimension too many."""
+    head = build_roi_head(roi_head_config()).point_head
+    logits, targets = torch.randn(regions, 1, 1), torch.rand(regions, 1)
+    expected = F.binary_cross_entropy_with_logits(logits[:, 0], targets)
+    torch.testing.assert_close(head.loss(logits, targets), expected)
+
+
 def test_a_loss_weight_of_zero_is_no_mistake():
     config = roi_head_config()
     config.point_head.loss_point.loss_weight = 0.0

@@ -60,5 +60,8 @@ class PointLoss:
         """
         if len(logits) == 0:
             return logits.sum()
+        if logits.shape[-1] == 1:
+            # mmdet squeezes away a dimension of one point; of the same point twice the mean is the same.
+            logits, targets = logits.expand(-1, -1, 2), targets.expand(-1, 2)
         own_class = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         return self.loss_point(logits, targets, own_class)
