@@ -7,6 +7,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 PYTEST_ARGS ?=
+# The tests run side by side in so many processes.
+PYTEST_WORKERS ?= 2
 FUZZ_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -45,7 +47,7 @@ docstrings: setup  ## Docstring coverage
 	$(BIN)/python -m interrogate mmpointrend tools demo setup.py
 
 unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 fuzz: setup  ## Fuzz what reads strangers' files, an hour of one core; FUZZ_ARGS='--minutes 2 --formats pickles'
 	PYTHONPATH=tests $(BIN)/python -W ignore -m fuzzing $(FUZZ_ARGS)

@@ -304,7 +304,7 @@ def test_one_point_has_a_loss(regions):
     head = build_roi_head(roi_head_config()).point_head
     logits, targets = torch.randn(regions, 1, 1), torch.rand(regions, 1)
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], targets)
-    torch.testing.assert_close(head.loss(logits, targets), expected)
+    torch.testing.assert_close(head.loss(logits, targets).squeeze(), expected)
 
 
 def test_a_loss_weight_of_zero_is_no_mistake():
