@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mmpointrend.errors import ConfigError
 from mmpointrend.points import steps_to_reach
 from mmpointrend.rules import MAX_SIDE, check, optional, whole
 
-__all__ = ['Rendering']
+__all__ = ['Rendering', 'check_points']
 
 # Four times the coarsest stride that decode heads have: no config tells the size of an image's coarse prediction.
 _MAX_SCALE = 128
@@ -94,3 +97,24 @@ class Rendering:
                 f'is {steps}: set subdivision_steps to {needed}, or to None'
             )
         return needed
+
+
+def check_points(points: Tensor) -> int | None:
+    """Check the points of a ``predict_points``.
+
+    Args:
+        points: Points (x, y), shape (R, P, 2).
+
+    Returns:
+        The ``num_points`` of :func:`mmpointrend.points.point_predictor`: the number of points, or None if gradients
+        are wanted, because maps that are projected beforehand have none.
+
+    Raises:
+        ValueError: If a point lies outside ``[0, 1]^2``, or the last dimension is not 2.
+    """
+    if points.ndim != 3 or points.shape[-1] != 2:
+        raise ValueError(f'points have the shape {tuple(points.shape)}: give (R, P, 2)')
+    # Negated, so that NaN is refused too.
+    if not bool(((points >= 0) & (points <= 1)).all()):
+        raise ValueError('points lie outside [0, 1]^2 of their region: predict those inside alone')
+    return None if torch.is_grad_enabled() else points.shape[0] * points.shape[1]

@@ -40,6 +40,7 @@ from mmpointrend.points.sampling import (
     sample_labels,
     sample_masks,
     sample_rows,
+    sample_windows,
 )
 from mmpointrend.points.selection import (
     BiasedSelection,
@@ -97,6 +98,7 @@ __all__ = [
     'sample_labels',
     'sample_masks',
     'sample_rows',
+    'sample_windows',
     'select_uncertain',
     'steps_to_reach',
     'subdivide',

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmpointrend.points.coordinates import map_points_to_pixels
+from mmpointrend.points.coordinates import extent, map_points_to_pixels
 from mmpointrend.points.memory import zeros
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     'sample_labels',
     'sample_masks',
     'sample_rows',
+    'sample_windows',
     'without_autocast',
 ]
 
@@ -322,8 +323,46 @@ def sample_masks(masks: Tensor, points: Tensor, map_index: Tensor) -> Tensor:
         Values in ``[0, 1]``, float32, shape (R, P).
     """
     height, width = masks.shape[-2:]
-    indices, weights = map_corners(points, height, width, map_index)
-    return (masks.reshape(-1)[indices].float() * weights).sum(-1)
+    firsts = torch.arange(len(masks), device=masks.device) * (height * width)
+    whole = firsts.new_tensor([0, 0, width, height]).expand(len(masks), 4)
+    windows = torch.cat([whole, firsts[:, None]], dim=1)
+    return sample_windows(
+        masks.reshape(-1), windows, points * extent(height, width, points), map_index
+    )
+
+
+def sample_windows(pixels: Tensor, windows: Tensor, places: Tensor, map_index: Tensor) -> Tensor:
+    """Bilinear values of binary masks of which only windows are stored, see :func:`sample_masks`.
+
+    Args:
+        pixels: The windows' pixels with values 0 and 1, one window after the other, each row by row, any dtype, shape
+            (num_pixels,).
+        windows: Left and top edge, width and height of each window in pixels of its map, and the index of its first
+            pixel, int64, shape (M, 5). Outside its window a mask is 0.
+        places: Points (x, y) in pixels of the map, *edges* at whole numbers, shape (R, P, 2).
+        map_index: The mask of each region, in ``[0, M)``, integer, shape (R,).
+
+    Returns:
+        Values in ``[0, 1]``, float32, shape (R, P).
+    """
+    if len(pixels) == 0:
+        return places.new_zeros(places.shape[:2], dtype=torch.float32)
+    left, top, width, height, first = windows[map_index][:, :, None, None].unbind(1)
+    centred = places.float() - 0.5
+    low = centred.floor()
+    fraction = centred - low
+    # The two columns and the two rows around each point, counted in its window, (R, P, 2).
+    columns, rows = (torch.stack([start, start + 1], dim=-1) for start in low.long().unbind(-1))
+    columns, rows = columns - left, rows - top
+    weights_x, weights_y = (torch.stack([1 - part, part], dim=-1) for part in fraction.unbind(-1))
+    weights_x = weights_x * ((columns >= 0) & (columns < width))
+    weights_y = weights_y * ((rows >= 0) & (rows < height))
+    # Outside the window the weight is 0, so that any pixel will do.
+    columns = columns.clamp(min=0).minimum((width - 1).clamp(min=0))
+    rows = rows.clamp(min=0).minimum((height - 1).clamp(min=0))
+    index = (first + rows * width)[..., None] + columns[..., None, :]
+    values = pixels[index.clamp(max=len(pixels) - 1)].float()
+    return (values * weights_y[..., None] * weights_x[..., None, :]).sum((-1, -2))
 
 
 def sample_labels(labels: Tensor, points: Tensor, align_corners: bool = False) -> Tensor:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.structures.bbox import bbox2roi
-from mmdet.structures.mask import PolygonMasks
 from mmengine.config import ConfigDict
 from tiny_heads import (
     HEIGHT,
@@ -228,34 +227,6 @@ def test_training_on_predicted_boxes_trains(counts):
     assert losses[0]['loss_bbox'] == losses[1]['loss_bbox']
     assert torch.isfinite(losses[1]['loss_point'])
     assert (losses[0]['loss_point'] == losses[1]['loss_point']) == (sum(counts) == 0)
-
-
-def test_polygons_are_as_good_as_bitmaps():
-    samples, _ = training_batch((2,))
-    truth = samples[0].gt_instances
-    squares = [[torch.tensor([8.0, 8, 40, 8, 40, 40, 8, 40]).numpy()] for _ in range(2)]
-    polygons = PolygonMasks(squares, HEIGHT, WIDTH)
-    head = build_roi_head(roi_head_config())
-    rois = bbox2roi([truth.bboxes])
-    points = torch.rand(2, 50, 2)
-    result = type('Result', (), {})()
-    result.pos_priors, result.pos_assigned_gt_inds = truth.bboxes, torch.tensor([1, 0])
-    targets = []
-    for masks in (polygons, polygons.to_bitmap()):
-        truth.masks = masks
-        targets.append(head._point_targets(rois, points, [result], [truth]))
-    assert torch.equal(*targets)
-    full = F.grid_sample(
-        torch.from_numpy(polygons.to_ndarray()[[1, 0]]).float()[:, None],
-        (
-            (rois[:, None, 1:3] + points * (rois[:, None, 3:] - rois[:, None, 1:3]))
-            / torch.tensor([WIDTH, HEIGHT])
-            * 2
-            - 1
-        )[:, :, None],
-        align_corners=False,
-    )
-    torch.testing.assert_close(targets[0], full[:, 0, :, 0], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from mmpointrend.models.decode_heads.semantic_point_head import (
     refuse_softmax_of_one_channel,
 )
 from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
-from mmpointrend.models.rendering import Rendering
+from mmpointrend.models.rendering import Rendering, check_points
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -220,6 +220,23 @@ class PointRendHead(BaseModule):
             if asked.shape[2:] == logits.shape[2:]:
                 return logits
         return resize(logits)
+
+    def predict_points(self, inputs: list[Tensor], points: Tensor) -> Tensor:
+        """Predict logits at any real-valued points of images (paper, section 3.1).
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+            points: Points (x, y) in ``[0, 1]^2`` of the network's input, in the convention of ``align_corners`` (see
+                :mod:`mmpointrend.points.coordinates`), shape (B, P, 2).
+
+        Returns:
+            Logits, shape (B, K, P); differentiable if gradients are enabled.
+
+        Raises:
+            ValueError: If a point lies outside ``[0, 1]^2``.
+        """
+        num_points = check_points(points)
+        return self._point_predictor(inputs, self._coarse_logits(inputs), num_points)(points)
 
     def loss(self, inputs: list[Tensor], batch_data_samples: list, train_cfg: Mapping) -> dict:
         """Losses of the coarse head and of the point head; the coarse head runs once.

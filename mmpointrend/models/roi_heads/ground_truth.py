@@ -1,39 +1,54 @@
 # Copyright (c) The mmpointrend authors.
-"""Ground-truth masks in training, without a full-image copy of the mask for every positive box."""
+"""Ground-truth masks in training: targets of the coarse head and of the point head from the same bitmaps.
+
+R RoIs of all images together, P points. Boxes are in pixels of the network's input and need not lie inside the image.
+"""
 
 import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from mmcv.ops import roi_align
 from mmdet.models.task_modules.samplers import SamplingResult
-from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmdet.structures.mask import BaseInstanceMasks, BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpointrend.models.roi_heads.mask_crops import aligned_crops, thresholded_crops
+from mmpointrend.models.roi_heads.packed_masks import PackedMasks
 from mmpointrend.outlines import check_polygons
+from mmpointrend.points import roi_points_to_image
 
-__all__ = ['MaskwiseCrops', 'for_mask_targets']
+__all__ = ['BoxedMasks', 'MaskTargets']
 
-# Pixels. A box out there covers nothing of any image, and integers still count the steps of outlines around it.
-_FARTHEST = 1e6
+# Pixels. A box out there covers nothing of any image.
+_FARTHEST = 1e5
 
 
-class MaskwiseCrops(BitmapMasks):
-    """Bitmaps that are cropped one mask after the other.
+class BoxedMasks(BitmapMasks):
+    """Masks of one image together with the boxes that they are read at.
 
-    mmdet's own first repeats each box's mask as floats: 0.5 GB for 128 boxes on images of 800x1216, and 0.3 s of a step
-    that takes 0.8 s without. Here one mask at a time is float, and of it only what its boxes cover. Values are equal.
+    mmdet's mask heads clip the boxes to the (padded) image before they crop the masks, so that the target is of another
+    box than the features. Here :meth:`crop_and_resize` crops at the boxes themselves, as detectron2 does: outside the
+    image is background, and padding is not part of the image.
+
+    Args:
+        result: The image's sampled boxes.
+        instances: The image's ground truth: ``masks`` as bitmaps or polygons, and ``img_shape`` among its meta
+            information if the masks are padded.
     """
 
-    @classmethod
-    def of(cls, bitmaps: BitmapMasks) -> 'MaskwiseCrops':
-        """The same bitmaps, not copied as mmdet's constructor would."""
-        crops = cls([], bitmaps.height, bitmaps.width)
-        crops.masks = bitmaps.masks
-        return crops
+    def __init__(self, result: SamplingResult, instances: InstanceData) -> None:
+        masks: BaseInstanceMasks = instances.masks
+        height, width = (instances.get('img_shape') or (masks.height, masks.width))[:2]
+        # Without masks: mmdet's constructor would copy them.
+        super().__init__([], min(height, masks.height), min(width, masks.width))
+        # Boxes of a model that diverges are not finite, and no mask can be read at them.
+        self.boxes = torch.nan_to_num(result.pos_priors.detach(), nan=0.0).clamp(
+            -_FARTHEST, _FARTHEST
+        )
+        assigned, self.numbers = result.pos_assigned_gt_inds.unique(return_inverse=True)
+        self.packed = PackedMasks.of(masks, assigned.tolist(), (self.height, self.width))
 
     def crop_and_resize(
         self,
@@ -44,84 +59,100 @@ class MaskwiseCrops(BitmapMasks):
         interpolation: str = 'bilinear',
         binarize: bool = True,
     ) -> BitmapMasks:
-        """Crops of masks, see mmdet's ``BaseInstanceMasks.crop_and_resize``.
+        """Crop the masks at the boxes that were given when the object was made.
 
         Args:
-            bboxes: Boxes (x1, y1, x2, y2) in the image's pixels, shape (R, 4).
+            bboxes: Ignored: the same boxes, clipped.
             out_shape: Height and width of the crops.
-            inds: The mask of each box, integer, shape (R,).
+            inds: Ignored: the same numbers.
             device: Where to compute.
             interpolation: Ignored, mmdet's interface.
             binarize: Whether crops are thresholded at 0.5.
 
         Returns:
-            R masks of ``out_shape``.
+            N masks of ``out_shape``: RoIAlign of the bitmaps, aligned, with samples at every pixel.
         """
-        boxes = torch.as_tensor(bboxes).to(device)
-        extents = boxes.cpu().numpy()
-        numbers = torch.as_tensor(inds).cpu().numpy()
-        crops = torch.zeros(len(boxes), *out_shape, device=device)
-        # A crop keeps its place in the image, for the sums of moved coordinates are rounded in another way. What is
-        # left of the mask before is read by no box.
-        image = torch.zeros(1, 1, self.height, self.width, device=device)
-        for number in np.unique(numbers):
-            own = np.flatnonzero(numbers == number)
-            place = self._pixels_of(extents[own])
-            image[0, 0][place] = torch.from_numpy(self.masks[number][place]).to(image)
-            rois = F.pad(boxes[own], (1, 0))
-            crops[own] = roi_align(image, rois, out_shape, 1.0, 0, 'avg', True)[:, 0]
-        masks = (crops >= 0.5 if binarize else crops).cpu().numpy()
-        return BitmapMasks(masks, *out_shape)
+        boxes, numbers = self.boxes.to(device), self.numbers.cpu()
+        kind = torch.bool if binarize else torch.float32
+        crops = torch.zeros(len(boxes), *out_shape, dtype=kind, device=device)
+        crop = thresholded_crops if boxes.device.type == 'cpu' and binarize else aligned_crops
+        for number in range(len(self.packed.windows)):
+            own = (numbers == number).nonzero().squeeze(1)
+            values = crop(self.packed, number, boxes[own], out_shape)
+            crops[own] = values >= 0.5 if binarize else values
+        return BitmapMasks(crops.cpu().numpy(), *out_shape)
 
-    def _pixels_of(self, boxes: np.ndarray) -> tuple[slice, slice]:
-        """Rows and columns that round all boxes can be read, the neighbours of a sample among them."""
-        low = np.floor(boxes[:, :2].min(axis=0)) - 2
-        high = np.ceil(boxes[:, 2:].max(axis=0)) + 2
-        limits = (self.width, self.height)
-        columns, rows = (
-            slice(int(np.clip(start, 0, limit)), int(np.clip(stop, 0, limit)))
-            for start, stop, limit in zip(low, high, limits, strict=True)
-        )
-        return rows, columns
+    def at(self, points: Tensor) -> Tensor:
+        """Read the masks at points of the boxes.
+
+        Args:
+            points: Points (x, y) in ``[0, 1]^2`` of their box, shape (N, P, 2).
+
+        Returns:
+            Values in ``[0, 1]``, bilinear, 0 outside the image, shape (N, P).
+        """
+        return self.packed.at(roi_points_to_image(self.boxes, points), self.numbers)
 
 
-def _within_reach(boxes: Tensor) -> Tensor:
-    """A copy of boxes (R, 4) with numbers that masks can be drawn at.
+class MaskTargets:
+    """Targets of a batch's positives, as detectron2's PointRend has them.
 
-    Boxes of a model that diverges are not finite, and on them pycocotools draws polygons for ever.
-    """
-    return torch.nan_to_num(boxes, nan=0.0).clamp(-_FARTHEST, _FARTHEST)
-
-
-def for_mask_targets(
-    sampling_results: Sequence[SamplingResult], batch_gt_instances: Sequence[InstanceData]
-) -> tuple[list[SamplingResult], list[InstanceData]]:
-    """What mmdet's mask heads make their targets of, such that this costs little and changes nothing.
-
-    mmdet's ``mask_target_single`` clips the positives' boxes to the image *in place* on a CPU: the point branch, which
-    comes next, would see other boxes than on a GPU, and than in detectron2.
+    Polygons are rasterised once, at the size of the image, for both heads.
 
     Args:
-        sampling_results: Sampled boxes of each image; left as they are.
-        batch_gt_instances: Ground truth of each image, with ``masks``; left as it is.
+        sampling_results: Sampled boxes of each image; positives may be missing anywhere. Left as they are.
+        batch_gt_instances: Ground truth of each image, see :class:`BoxedMasks`. Left as it is.
 
     Raises:
-        InputError: A polygon cannot be drawn.
-
-    Returns:
-        The sampling results with boxes of their own, and the ground truth with :class:`MaskwiseCrops` for bitmaps
-        (polygons are cropped one by one anyway).
+        InputError: If a polygon cannot be drawn.
     """
-    results = [copy.copy(result) for result in sampling_results]
-    for result in results:
-        result.pos_priors = _within_reach(result.pos_priors)
-    batch: list[InstanceData] = []
-    for instances in batch_gt_instances:
-        masks = instances.masks
-        if isinstance(masks, BitmapMasks):
+
+    def __init__(
+        self,
+        sampling_results: Sequence[SamplingResult],
+        batch_gt_instances: Sequence[InstanceData],
+    ) -> None:
+        self._results, self._instances = sampling_results, batch_gt_instances
+        for number, instances in enumerate(batch_gt_instances):
+            if isinstance(instances.masks, PolygonMasks):
+                check_polygons(instances.masks.masks, f'image {number} of the batch')
+        self._masks = [
+            BoxedMasks(result, instances)
+            for result, instances in zip(sampling_results, batch_gt_instances, strict=True)
+        ]
+
+    def for_mask_head(self) -> tuple[list[SamplingResult], list[InstanceData]]:
+        """Arguments of a mask head's ``loss_and_target``, such that mmdet makes these targets of them.
+
+        Returns:
+            The sampling results with boxes of their own, because mmdet clips them in place on a CPU, and the ground
+            truth with :class:`BoxedMasks`.
+        """
+        results, batch = [], []
+        for result, instances, masks in zip(
+            self._results, self._instances, self._masks, strict=True
+        ):
+            result = copy.copy(result)
+            result.pos_priors = result.pos_priors.clone()
+            results.append(result)
             instances = instances.new()
-            instances.masks = MaskwiseCrops.of(masks)
-        elif isinstance(masks, PolygonMasks):
-            check_polygons(masks.masks, f'image {len(batch)} of the batch')
-        batch.append(instances)
-    return results, batch
+            # Not by attribute, which asks for as many masks as instances: polygons are those of the positives alone.
+            instances.set_field(masks, 'masks', dtype=BaseInstanceMasks)
+            batch.append(instances)
+        return results, batch
+
+    def at(self, points: Tensor) -> Tensor:
+        """Mask values at points of the positives.
+
+        Args:
+            points: Points (x, y) in ``[0, 1]^2`` of their RoI, shape (R, P, 2).
+
+        Returns:
+            Values in ``[0, 1]``, bilinear, not thresholded, 0 outside the image, shape (R, P).
+        """
+        targets = [points.new_zeros(0, points.shape[1])]
+        sizes = [len(masks.boxes) for masks in self._masks]
+        for own, masks in zip(points.split(sizes), self._masks, strict=True):
+            if len(own):
+                targets.append(masks.at(own))
+        return torch.cat(targets)

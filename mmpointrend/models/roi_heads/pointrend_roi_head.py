@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.rendering import Rendering
+from mmpointrend.models.rendering import Rendering, check_points
 from mmpointrend.models.roi_heads.box_features import BoxFeatures, covered_sizes
 from mmpointrend.models.roi_heads.checks import (
     EXTRACTOR_RULES,
@@ -36,7 +36,7 @@ from mmpointrend.models.roi_heads.checks import (
     fill_in,
     probe_mask_head,
 )
-from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
+from mmpointrend.models.roi_heads.ground_truth import MaskTargets
 from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS, NamedPartsRoIHead
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
@@ -47,13 +47,11 @@ from mmpointrend.points import (
     ResolutionBatch,
     SubdivisionObserver,
     batches_by_resolution,
-    extent,
     logit_uncertainty,
     point_predictor,
     predict_pixels,
     roi_points_to_image,
     sample_features,
-    sample_masks,
     subdivide,
     subdivide_onto,
 )
@@ -218,6 +216,27 @@ class PointRendRoIHead(NamedPartsRoIHead):
         labels = class_scores[: len(coarse), : self.bbox_head.num_classes].argmax(dim=1)
         return (*results, self._render(x, rois, labels, coarse))
 
+    def loss(
+        self,
+        x: tuple[Tensor, ...],
+        rpn_results_list: list[InstanceData],
+        batch_data_samples: list,
+    ) -> dict:
+        """mmdet's losses; the ground truth carries the image's size along, for masks are padded to the batch's.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            rpn_results_list: Proposals of each image.
+            batch_data_samples: Data samples with ``gt_instances``.
+
+        Returns:
+            Losses by name.
+        """
+        for sample in batch_data_samples:
+            if 'img_shape' in sample:
+                sample.gt_instances.set_metainfo({'img_shape': sample.img_shape})
+        return super().loss(x, rpn_results_list, batch_data_samples)
+
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
         """mmdet's box loss, after which the mask branch's boxes are set.
 
@@ -270,16 +289,17 @@ class PointRendRoIHead(NamedPartsRoIHead):
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
         features = BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients=True)
         on_grid, coarse = self._coarse_logits(features)
-        losses = self.mask_head.loss_and_target(
-            coarse, *for_mask_targets(sampling_results, batch_gt_instances), self.train_cfg
-        )['loss_mask']
+        targets = MaskTargets(sampling_results, batch_gt_instances)
+        losses = self.mask_head.loss_and_target(coarse, *targets.for_mask_head(), self.train_cfg)[
+            'loss_mask'
+        ]
         points = self._select_training_points(coarse, labels)
-        targets = self._point_targets(rois, points, sampling_results, batch_gt_instances)
+        point_targets = targets.at(points)
         fine = features.at(points)
         # Its copy of cells is not needed any more, at the peak of memory.
         del features
         logits = self._training_logits(points, fine, coarse, labels)
-        losses['loss_point'] = self.point_head.loss(logits, targets)
+        losses['loss_point'] = self.point_head.loss(logits, point_targets)
         if self.normalize_over_ranks:
             losses = weighted_by_share(losses, len(rois))
         return {'mask_preds': coarse, 'mask_feats': on_grid, 'loss_mask': losses}
@@ -314,28 +334,6 @@ class PointRendRoIHead(NamedPartsRoIHead):
         return self.point_selection(
             len(own), self.train_cfg.num_points, uncertainty_at, coarse.device
         )
-
-    @staticmethod
-    def _point_targets(
-        rois: Tensor,
-        points: Tensor,
-        sampling_results: list[SamplingResult],
-        batch_gt_instances: list[InstanceData],
-    ) -> Tensor:
-        """Ground-truth mask values (R, P) in [0, 1] at points."""
-        in_image = roi_points_to_image(rois[:, 1:], points)
-        sizes = [len(result.pos_priors) for result in sampling_results]
-        targets = [points.new_zeros(0, points.shape[1])]
-        for image_points, result, instances in zip(
-            in_image.split(sizes), sampling_results, batch_gt_instances, strict=True
-        ):
-            if len(image_points) == 0:
-                continue
-            masks = torch.from_numpy(instances.masks.to_ndarray()).to(points.device)
-            height, width = masks.shape[-2:]
-            on_mask = image_points / extent(height, width, image_points)
-            targets.append(sample_masks(masks, on_mask, result.pos_assigned_gt_inds))
-        return torch.cat(targets)
 
     def _point_predictor(
         self,
@@ -448,6 +446,29 @@ class PointRendRoIHead(NamedPartsRoIHead):
                 self.mask_head, image_logits, results.bboxes, meta, self.test_cfg, rescale
             )
         return results_list
+
+    def predict_points(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, points: Tensor
+    ) -> Tensor:
+        """Predict mask logits at any real-valued points of boxes (paper, section 3.1).
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            rois: Image index and box in pixels of the network's input, shape (R, 5).
+            labels: The class of each box, integer, shape (R,).
+            points: Points (x, y) in ``[0, 1]^2`` of their box, edges at 0 and 1, shape (R, P, 2).
+
+        Returns:
+            Logits, shape (R, P); differentiable if gradients are enabled.
+
+        Raises:
+            ValueError: If a point lies outside ``[0, 1]^2``.
+        """
+        num_points = check_points(points)
+        coarse = self._coarse_logits(
+            BoxFeatures(x, rois, self.mask_roi_extractor, torch.is_grad_enabled())
+        )[1]
+        return self._point_predictor(x, rois, labels, coarse, num_points)(points)[:, 0]
 
     def _render_onto_output(
         self,
