@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox2roi
@@ -30,6 +29,7 @@ from mmpointrend.models.roi_heads.checks import (
 )
 from mmpointrend.models.roi_heads.ground_truth import for_mask_targets
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
+from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmpointrend.models.scope import scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -153,36 +153,6 @@ class PointRendRoIHead(StandardRoIHead):
         rois = bbox2roi([proposals.bboxes for proposals in rpn_results_list])[: len(coarse)]
         labels = class_scores[: len(coarse), : self.bbox_head.num_classes].argmax(dim=1)
         return (*results, self._render(x, rois, labels, coarse))
-
-    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
-        """mmdet's box loss, after which the mask branch's boxes are set.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            sampling_results: Sampled proposals of each image. With ``train_on_pred_boxes`` their ``pos_priors``
-                become the boxes predicted for them: the mask branch, which comes next, takes its boxes from there.
-
-        Returns:
-            mmdet's.
-        """
-        results = super().bbox_loss(x, sampling_results)
-        if self.train_cfg.get('train_on_pred_boxes', False):
-            sizes = [len(result.priors) for result in sampling_results]
-            for result, deltas in zip(
-                sampling_results, results['bbox_pred'].detach().split(sizes), strict=True
-            ):
-                result.pos_priors = self._predicted_boxes(result, deltas)
-        return results
-
-    def _predicted_boxes(self, result: SamplingResult, deltas: Tensor) -> Tensor:
-        """Boxes (pos, 4) of an image's positives as predicted for their ground-truth class, not clipped."""
-        num_positives = len(result.pos_priors)
-        deltas = deltas[:num_positives]
-        if not self.bbox_head.reg_class_agnostic:
-            size = self.bbox_head.bbox_coder.encode_size
-            per_class = deltas.reshape(num_positives, self.bbox_head.num_classes, size)
-            deltas = per_class[torch.arange(num_positives), result.pos_gt_labels]
-        return self.bbox_head.bbox_coder.decode(result.pos_priors, deltas)
 
     def mask_loss(
         self,
