@@ -12,8 +12,6 @@ model = dict(
         multi_grid=(2, 4, 8),
         init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnet101_v1c'),
     ),
-    decode_head=dict(
-        channels=256, dilations=(1, 6, 12, 18), loss_decode=dict(avg_non_ignore=True)
-    ),
+    decode_head=dict(channels=256, dilations=(1, 6, 12, 18), loss_decode=dict(avg_non_ignore=True)),
     auxiliary_head=None,
 )

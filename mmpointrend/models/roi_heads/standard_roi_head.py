@@ -19,8 +19,8 @@ __all__ = ['StandardRoIHead']
 class _CropsAtBoxes:
     """Masks of an image that are cropped at boxes given beforehand.
 
-    mmdet's mask heads ask for crops at boxes that they have clipped to the image, while the features come from the boxes
-    as they were predicted.
+    mmdet's mask heads ask for crops at boxes that they have clipped to the image, while the features come from the
+    boxes as they were predicted.
     """
 
     def __init__(self, masks: BitmapMasks | PolygonMasks, boxes: Tensor) -> None:
@@ -67,8 +67,8 @@ class StandardRoIHead(MMDetStandardRoIHead):
             )
         if self.train_on_pred_boxes and self.with_mask and self.share_roi_extractor:
             raise ConfigError(
-                'train_cfg.rcnn.train_on_pred_boxes is True, but without roi_head.mask_roi_extractor the mask head reads '
-                'features of proposals: add a mask_roi_extractor, or set train_on_pred_boxes to False'
+                'train_cfg.rcnn.train_on_pred_boxes is True, but without roi_head.mask_roi_extractor the mask head '
+                'reads features of proposals: add a mask_roi_extractor, or set train_on_pred_boxes to False'
             )
 
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
