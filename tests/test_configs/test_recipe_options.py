@@ -10,8 +10,10 @@ import torch
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 from resolved_configs import CONFIGS
+from torch import nn
 
 import mmpointrend  # noqa: F401  (makes `mmpointrend::` known)
+from mmpointrend.engine.detectron2 import build_empty
 from mmpointrend.registry import TRANSFORMS
 
 WARM_UP = r'`(param_scheduler\.0\.start_factor)=([\d.]+)` at rate ([\d.]+)'
@@ -42,6 +44,19 @@ def test_warm_up_from_a_rate_of_a_thousandth(read, path):
     assert rates[0] == pytest.approx(0.001)
     assert rates[-1] == pytest.approx(rate)
     assert np.allclose(np.diff(rates), (rate - 0.001) / 999)
+
+
+def test_the_papers_stem(read):
+    page = (CONFIGS / 'semantic' / 'README.md').read_text()
+    ((key, value),) = re.findall(r'`(model\.backbone\.stem_channels)=(\d+)`', page)
+    widths = []
+    for options in ({}, {key: int(value)}):
+        cfg = copy.deepcopy(read('deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768'))
+        cfg.merge_from_dict(options)
+        backbone = build_empty(cfg).backbone
+        widths.append([c.out_channels for c in backbone.stem if isinstance(c, nn.Conv2d)])
+        assert backbone.layer1[0].conv1.in_channels == widths[-1][-1]
+    assert widths == [[32, 32, 64], [64, 64, 128]]
 
 
 def test_detectron2s_weights_are_tested_on_images_that_pillow_resizes(read, repo):

@@ -192,6 +192,7 @@ def test_semantic_fpn(read, name):
         'in_channels': [256, 512, 1024, 2048],
         'out_channels': 256,
         'num_outs': 4,
+        'init_cfg': {'type': 'Caffe2Xavier', 'layer': 'Conv2d'},
     }
     levels = [1, 2, 3] if 'p3-p5' in name else [0, 1, 2, 3]
     head = plain(model.decode_head.get('coarse_head', model.decode_head))
@@ -217,9 +218,15 @@ def test_semantic_fpn(read, name):
 
 def test_semantic_fpn_starts_as_detectron2s(read):
     torch.manual_seed(0)
-    head = build(read(f'pointrend_{FPN}')).decode_head.coarse_head
+    model = build(read(f'pointrend_{FPN}'))
+    head, neck = model.decode_head.coarse_head, model.neck
     with DefaultScope.overwrite_default_scope('mmseg'):
         head.init_weights()
+        neck.init_weights()
+    # c2_xavier_fill: a uniform distribution of variance 1 over the inputs, 128 here for 16 outputs.
+    deepest = neck.lateral_convs[-1].conv
+    assert deepest.weight.std().item() == pytest.approx((1 / 128) ** 0.5, rel=0.1)
+    assert deepest.weight.abs().max() <= (3 / 128) ** 0.5
     # c2_msra_fill: a normal distribution of variance 2 over the outputs, 19 here; 19 x 8 numbers.
     assert head.conv_seg.weight.std().item() == pytest.approx((2 / 19) ** 0.5, rel=0.25)
     assert head.conv_seg.bias.abs().max() == 0
