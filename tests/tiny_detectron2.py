@@ -29,24 +29,13 @@ FIXTURES = {
         {**INSTANCE, 'model.roi_head.mask_head': MASK_HEAD},
     ),
     'semantic_r50': (
-        'pointrend_fpn_r50_4xb2-80k_cityscapes-512x1024',
+        'pointrend_fpn-detectron2_r101-caffe_8xb4-65k_cityscapes-512x1024',
         {
-            'model.data_preprocessor': dict(
-                mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False, size=None
-            ),
-            'model.backbone': dict(
-                BACKBONE, type='ResNet', norm_cfg=dict(type='BN', requires_grad=False)
-            ),
+            'model.data_preprocessor.size': None,
+            'model.backbone': BACKBONE,
             'model.neck': CHANNELS,
-            'model.decode_head.coarse_head': dict(
-                in_channels=[16] * 4,
-                channels=32,
-                num_classes=5,
-                norm_cfg=dict(_delete_=True, type='GN', num_groups=32),
-            ),
-            'model.decode_head.point_head': dict(
-                in_channels=[16], channels=16, coarse_pred_each_layer=False
-            ),
+            'model.decode_head.coarse_head': dict(in_channels=[16] * 4, channels=32, num_classes=5),
+            'model.decode_head.point_head': dict(in_channels=[16], channels=16),
             'model.test_cfg.subdivision_num_points': 512,
         },
     ),

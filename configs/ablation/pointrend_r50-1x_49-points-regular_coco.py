@@ -1,6 +1,6 @@
 # PointRend R50 1x COCO, 49 training points a box: a regular grid of 7x7.
 #
-# Expected: not published; Table 4 of the paper compares the four selections at 14x14 points.
+# Expected: not published; the paper's text remarks on 49 points, its Table 4 has 14x14.
 # Schedule: 90k iterations of 16 images (8 GPUs x 2), rate 0.02, drops at 60k and 80k.
 # Command:  mim train mmpointrend pointrend_r50-1x_49-points-regular_coco.py --gpus 8 --launcher pytorch
 _base_ = '../instance/pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco.py'

@@ -2,6 +2,7 @@
 #
 # Expected: mIoU 78.4 (paper, Table 6).
 # Schedule: 90k iterations of 16 crops of 768x768 (8 GPUs x 2), rate 0.01, polynomial decay.
+# Losses:   means over labelled pixels (avg_non_ignore), as in detectron2.
 # Command:  mim train mmpointrend pointrend_deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768.py --gpus 8 --launcher pytorch
 _base_ = 'deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768.py'
 
@@ -17,7 +18,9 @@ model = dict(
             channels=256,
             num_fcs=3,
             coarse_pred_each_layer=True,
-            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+            loss_decode=dict(
+                type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True
+            ),
         ),
         uncertainty='probabilities',
     ),

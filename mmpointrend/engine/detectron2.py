@@ -53,7 +53,7 @@ ZOO = {
         'pointrend_mask-rcnn_r50-caffe_fpn_8xb1-24k_cityscapes'
     ),
     'SemanticSegmentation/pointrend_semantic_R_101_FPN_1x_cityscapes': (
-        'pointrend_fpn_r101-caffe_8xb4-65k_cityscapes-512x1024'
+        'pointrend_fpn-detectron2_r101-caffe_8xb4-65k_cityscapes-512x1024'
     ),
     'InstanceSegmentation/implicit_pointrend_R_50_FPN_1x_coco': (
         'implicit-pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco'

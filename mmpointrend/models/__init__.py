@@ -4,17 +4,20 @@
 from mmpointrend.models.decode_heads import PointRendHead, SemanticPointHead
 from mmpointrend.models.roi_heads import (
     CoarseMaskHead,
+    FCNMaskHead,
     ImplicitPointHead,
     ImplicitPointRendRoIHead,
     MaskPointHead,
     ParameterHead,
     PointRendRoIHead,
+    StandardRoIHead,
 )
 from mmpointrend.models.selection import build_selection
 from mmpointrend.models.tta import SegTTAModel
 
 __all__ = [
     'CoarseMaskHead',
+    'FCNMaskHead',
     'ImplicitPointHead',
     'ImplicitPointRendRoIHead',
     'MaskPointHead',
@@ -23,5 +26,6 @@ __all__ = [
     'PointRendRoIHead',
     'SegTTAModel',
     'SemanticPointHead',
+    'StandardRoIHead',
     'build_selection',
 ]

@@ -4,7 +4,14 @@
 ``tools/reproduce.py`` is the command.
 """
 
-from mmpointrend.reproduction.definitions import Column, Evaluation, Row, Table, Training
+from mmpointrend.reproduction.definitions import (
+    Column,
+    Evaluation,
+    Published,
+    Row,
+    Table,
+    Training,
+)
 from mmpointrend.reproduction.paper import paper_tables
 from mmpointrend.reproduction.report import Filled, fill, to_markdown, to_rich
 from mmpointrend.reproduction.runs import Launch, Reproduction, RunError
@@ -15,6 +22,7 @@ __all__ = [
     'Evaluation',
     'Filled',
     'Launch',
+    'Published',
     'Reproduction',
     'Row',
     'RunError',

@@ -1,11 +1,11 @@
 # Copyright (c) The mmpointrend authors.
 """What a table is made of: trainings, tests of what they have trained, rows and columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ['Column', 'Evaluation', 'Options', 'Row', 'Table', 'Training']
+__all__ = ['Column', 'Evaluation', 'Options', 'Published', 'Row', 'Table', 'Training']
 
 Options = Mapping[str, Any]
 """Settings that override a config, key with dots -> value, as ``--cfg-options`` takes them."""
@@ -57,12 +57,31 @@ class Column:
         test: Which of a row's tests prints it.
         figure: Name by which the test prints it.
         factor: What it is multiplied by, such as 100 for percent.
+        statistic: How the runs of several seeds become one figure.
+        runs: Number of runs, unless seeds are given; the same for all columns of a test.
     """
 
     title: str
     test: str
     figure: str
     factor: float = 1
+    statistic: Literal['mean', 'median'] = 'mean'
+    runs: int = 1
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of the paper.
+
+    Attributes:
+        value: The figure.
+        source: Where the paper has it, such as ``Table 1``.
+        checked: Whether it was checked against the paper; otherwise it is printed with a mark.
+    """
+
+    value: float
+    source: str
+    checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,14 +91,13 @@ class Row:
     Attributes:
         title: What it is.
         tests: Tests that its columns read, by the columns' ``test``.
-        published: The paper's figures by heading; those that are not known for sure are left out.
-        gain_over: Title of the row that its gain is counted from; only where the table's figures
-            are not comparable with the published ones.
+        published: The paper's figures by heading; what is not known is left out.
+        gain_over: Title of the row that its gain is counted from; None where none is stated.
     """
 
     title: str
     tests: Mapping[str, Evaluation]
-    published: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
     gain_over: str | None = None
 
 
@@ -93,8 +111,7 @@ class Table:
         columns: Its columns.
         rows: Its rows.
         comparable: Whether ours are measured as the published ones, and the difference is one.
-            Otherwise the gain over another row is stated, of ours and of the published ones.
-        statistic: How the runs of several seeds become one figure.
+            Otherwise they are comparable by the gain over another row alone.
         note: What the reader has to know.
     """
 
@@ -103,5 +120,19 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     comparable: bool = True
-    statistic: Literal['mean', 'median'] = 'mean'
     note: str = ''
+
+    def seeds_of(self, test: str, given: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Seeds that a test is run with.
+
+        Args:
+            test: Which of a row's tests.
+            given: Seeds that are asked for; None takes as many as its columns say.
+
+        Returns:
+            The seeds; none of a test that no column reads.
+        """
+        if given is not None:
+            return tuple(given)
+        runs = (column.runs for column in self.columns if column.test == test)
+        return tuple(range(max(runs, default=0)))

@@ -1,19 +1,19 @@
 # Copyright (c) The mmpointrend authors.
-"""From the figures of the runs to a table: mean and spread over the seeds, differences, printing."""
+"""From the figures of the runs to a table: center and spread over the seeds, gains, differences, printing."""
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
 from mmpointrend.engine.results import Figures
-from mmpointrend.reproduction.definitions import Evaluation, Row, Table
+from mmpointrend.reproduction.definitions import Column, Evaluation, Row, Table
 
 __all__ = ['Filled', 'Summary', 'fill', 'summarize', 'to_markdown', 'to_rich']
 
-_MISSING = '-'
+_MISSING, _UNCHECKED = '-', '†'
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Filled:
 
     Attributes:
         table: The table.
-        seeds: Seeds that it was asked for.
+        seeds: Seeds that its tests were asked for, by test.
         header: Headings; the first is empty.
         lines: Cells of each row, as many as headings.
     """
 
     table: Table
-    seeds: tuple[int, ...]
+    seeds: Mapping[str, tuple[int, ...]]
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
@@ -71,38 +71,61 @@ class Filled:
     @property
     def caption(self) -> str:
         """What the figures are."""
-        if len(self.seeds) == 1:
-            what = f'one run (seed {self.seeds[0]})'
-        else:
-            seeds = ', '.join(map(str, self.seeds))
-            what = (
-                f'{self.table.statistic} ± sample standard deviation of {len(self.seeds)} runs '
-                f'(seeds {seeds})'
-            )
+        sentences = [self._runs()]
         if self.table.comparable:
-            return f'{what}; the difference is ours minus the published figure.'
-        return (
-            f'{what}; in brackets the gain over {_bases(self.table)}, of ours the '
-            f'{self.table.statistic} of the gains at equal seed.'
-        )
+            sentences[0] += '; the difference is ours minus the published figure'
+        bases = _bases(self.table)
+        if bases:
+            sentences[0] += f'; in brackets the gain over {bases}, {self._statistic_of_gains()}'
+        figures = [figure for row in self.table.rows for figure in row.published.values()]
+        sources = dict.fromkeys(figure.source for figure in figures)
+        sentences.append(f'Published: {"; ".join(sources)}')
+        if not all(figure.checked for figure in figures):
+            sentences.append(
+                f"{_UNCHECKED} Not checked: the paper's text does not state this figure of its table"
+            )
+        return '. '.join(sentences) + '.'
+
+    def _runs(self) -> str:
+        """What the figures are made of, column by column where they differ."""
+        made: dict[str, list[str]] = {}
+        for column in self.table.columns:
+            seeds = self.seeds[column.test]
+            if len(seeds) == 1:
+                what = f'one run (seed {seeds[0]})'
+            else:
+                what = (
+                    f'{column.statistic} ± sample standard deviation of {len(seeds)} runs '
+                    f'(seeds {", ".join(map(str, seeds))})'
+                )
+            made.setdefault(what, []).append(column.title)
+        if len(made) == 1:
+            return next(iter(made))
+        return '; '.join(f'{", ".join(titles)}: {what}' for what, titles in made.items())
+
+    def _statistic_of_gains(self) -> str:
+        names = dict.fromkeys(column.statistic for column in self.table.columns)
+        return f'of ours the {" or ".join(names)} of the gains at equal seed'
 
 
 def fill(
-    table: Table, seeds: Sequence[int], figures: Callable[[Evaluation, int], Figures | None]
+    table: Table, seeds: Sequence[int] | None, figures: Callable[[Evaluation, int], Figures | None]
 ) -> Filled:
     """Gather the figures of a table.
 
     Args:
         table: The table.
-        seeds: Seeds of the runs.
+        seeds: Seeds of the runs; None takes as many as the columns say.
         figures: Gives the figures of a test of one seed, or None where they could not be had.
 
     Returns:
         The table with its cells: ours, published and difference of every column where they are
-        comparable; else ours with the gain, and behind them the published figures with theirs.
-        Cells of figures that are missing hold a dash; runs that are missing are counted.
+        comparable; else ours, and behind them the published figures. Both with the gain where the
+        row has one. Cells of figures that are missing hold a dash; runs that are missing are
+        counted.
     """
-    values = {row.title: _values(table, row, seeds, figures) for row in table.rows}
+    asked = {column.test: table.seeds_of(column.test, seeds) for column in table.columns}
+    values = {row.title: _values(table, row, asked, figures) for row in table.rows}
     published = tuple(dict.fromkeys(title for row in table.rows for title in row.published))
     if table.comparable:
         header = ['']
@@ -113,20 +136,26 @@ def fill(
         header += [f'paper: {title}' for title in published]
     lines = []
     for row in table.rows:
+        base = next((other for other in table.rows if other.title == row.gain_over), None)
         cells = [row.title]
-        if table.comparable:
-            cells += _beside_the_published(table, row, values[row.title], len(seeds))
-        else:
-            cells += _with_gains(table, row, values, published, len(seeds))
+        for column in table.columns:
+            of_base = None if base is None else values[base.title][column.title]
+            ours = values[row.title][column.title]
+            cells.append(_ours(column, ours, of_base, len(asked[column.test])))
+            if table.comparable:
+                cells.append(_published(row, base, column.title))
+                cells.append(_difference(row, column, ours))
+        if not table.comparable:
+            cells += [_published(row, base, title) for title in published]
         lines.append(tuple(cells))
-    return Filled(table, tuple(seeds), tuple(header), tuple(lines))
+    return Filled(table, asked, tuple(header), tuple(lines))
 
 
 def _bases(table: Table) -> str:
-    """The rows that gains are counted from, in words."""
+    """The rows that gains are counted from, in words; empty where there are none."""
     bases = dict.fromkeys(row.gain_over for row in table.rows if row.gain_over is not None)
-    if len(bases) == 1:
-        return f'"{next(iter(bases))}"'
+    if len(bases) <= 1:
+        return ''.join(f'"{base}"' for base in bases)
     return 'the row without, ' + ' and '.join(f'"{base}"' for base in bases)
 
 
@@ -137,13 +166,15 @@ _Values = dict[str, dict[int, float]]
 def _values(
     table: Table,
     row: Row,
-    seeds: Sequence[int],
+    asked: Mapping[str, tuple[int, ...]],
     figures: Callable[[Evaluation, int], Figures | None],
 ) -> _Values:
     """Every figure of a row that could be had, in the units of the table."""
     found: _Values = {column.title: {} for column in table.columns}
-    for seed in seeds:
+    for seed in sorted({seed for seeds in asked.values() for seed in seeds}):
         for name, test in row.tests.items():
+            if seed not in asked.get(name, ()):
+                continue
             printed = figures(test, seed) or {}
             for column in table.columns:
                 value = printed.get(column.figure, math.nan)
@@ -163,40 +194,41 @@ def _cell(summary: Summary | None, asked: int, signed: bool = False) -> str:
     return text if summary.count == asked else f'{text} [{summary.count} of {asked}]'
 
 
-def _beside_the_published(table: Table, row: Row, values: _Values, asked: int) -> list[str]:
-    cells = []
-    for column in table.columns:
-        ours = summarize(list(values[column.title].values()), table.statistic)
-        target = row.published.get(column.title)
-        cells.append(_cell(ours, asked))
-        cells.append(_MISSING if target is None else f'{target:.1f}')
-        if ours is None or target is None:
-            cells.append(_MISSING)
-        else:
-            cells.append(f'{ours.center - target:+.1f}')
-    return cells
+def _ours(
+    column: Column, ours: Mapping[int, float], of_base: Mapping[int, float] | None, asked: int
+) -> str:
+    """Our figure, with the gain over another row's at equal seed."""
+    cell = _cell(summarize(list(ours.values()), column.statistic), asked)
+    if of_base is None:
+        return cell
+    gains = [value - of_base[seed] for seed, value in ours.items() if seed in of_base]
+    if not gains:
+        return cell
+    return f'{cell} ({_cell(summarize(gains, column.statistic), asked, signed=True)})'
 
 
-def _with_gains(
-    table: Table, row: Row, values: dict[str, _Values], published: Sequence[str], asked: int
-) -> list[str]:
-    reference = next((other for other in table.rows if other.title == row.gain_over), row)
-    cells = []
-    for column in table.columns:
-        ours = values[row.title][column.title]
-        base = values[reference.title][column.title]
-        cell = _cell(summarize(list(ours.values()), table.statistic), asked)
-        gains = [value - base[seed] for seed, value in ours.items() if seed in base]
-        if reference is not row and gains:
-            cell += f' ({_cell(summarize(gains, table.statistic), asked, signed=True)})'
-        cells.append(cell)
-    for title in published:
-        target, base_target = row.published.get(title), reference.published.get(title)
-        cell = _MISSING if target is None else f'{target:.1f}'
-        if reference is not row and target is not None and base_target is not None:
-            cell += f' ({target - base_target:+.1f})'
-        cells.append(cell)
-    return cells
+def _published(row: Row, base: Row | None, title: str) -> str:
+    """The published figure, with its gain over another row's."""
+    figure = row.published.get(title)
+    if figure is None:
+        return _MISSING
+    cell = f'{figure.value:.1f}{"" if figure.checked else _UNCHECKED}'
+    of_base = None if base is None else base.published.get(title)
+    if of_base is None:
+        return cell
+    mark = '' if figure.checked and of_base.checked else _UNCHECKED
+    return f'{cell} ({figure.value - of_base.value:+.1f}{mark})'
+
+
+def _difference(row: Row, column: Column, ours: Mapping[int, float]) -> str:
+    """Ours minus the published figure."""
+    summary, figure = (
+        summarize(list(ours.values()), column.statistic),
+        row.published.get(column.title),
+    )
+    if summary is None or figure is None:
+        return _MISSING
+    return f'{summary.center - figure.value:+.1f}'
 
 
 def to_rich(filled: Filled) -> RichTable:

@@ -176,12 +176,12 @@ class Reproduction:
         except RunError:
             return None
 
-    def states(self, table: Table, seeds: Sequence[int]) -> list[tuple[str, str]]:
+    def states(self, table: Table, seeds: Sequence[int] | None = None) -> list[tuple[str, str]]:
         """What a call would find.
 
         Args:
             table: The table.
-            seeds: Seeds of its runs.
+            seeds: Seeds of its runs; None takes as many as the columns say.
 
         Returns:
             Name of each test and its state: ``done``, ``to test``, ``to train``, ``to go on with``,
@@ -190,8 +190,8 @@ class Reproduction:
         return [
             (f'{test.training.name}/seed-{seed}/{test.name}', self._state(test, seed))
             for row in table.rows
-            for test in row.tests.values()
-            for seed in seeds
+            for kind, test in row.tests.items()
+            for seed in table.seeds_of(kind, seeds)
         ]
 
     def _state(self, test: Evaluation, seed: int) -> str:

@@ -12,11 +12,12 @@ from mmpointrend.reproduction.definitions import (
     Column,
     Evaluation,
     Options,
+    Published,
     Row,
     Table,
     Training,
 )
-from mmpointrend.reproduction.paper import PUBLISHED_4X_CONV, PUBLISHED_28, PUBLISHED_224
+from mmpointrend.reproduction.paper import paper_tables
 
 __all__ = ['Toy', 'toy_tables']
 
@@ -29,17 +30,18 @@ _ON_GT_BOXES: Options = {
     'test_evaluator._delete_': True,
     'test_evaluator.type': 'mmpointrend.GTBoxMaskMetric',
 }
+_RUNS = 3
 _INSTANCE = (
-    Column('mask AP', _DETECTIONS, 'coco/segm_mAP', 100),
-    Column('Boundary AP', _DETECTIONS, 'coco/boundary_mAP', 100),
-    Column('boundary IoU, gt boxes', _GT_BOXES, 'gt_box/boundary_IoU', 100),
-    Column('the same, small', _GT_BOXES, 'gt_box/boundary_IoU_s', 100),
-    Column('the same, large', _GT_BOXES, 'gt_box/boundary_IoU_l', 100),
+    Column('mask AP', _DETECTIONS, 'coco/segm_mAP', 100, runs=_RUNS),
+    Column('Boundary AP', _DETECTIONS, 'coco/boundary_mAP', 100, runs=_RUNS),
+    Column('boundary IoU, gt boxes', _GT_BOXES, 'gt_box/boundary_IoU', 100, runs=_RUNS),
+    Column('the same, small', _GT_BOXES, 'gt_box/boundary_IoU_s', 100, runs=_RUNS),
+    Column('the same, large', _GT_BOXES, 'gt_box/boundary_IoU_l', 100, runs=_RUNS),
 )
 _SEMANTIC = (
-    Column('mIoU', _LABEL_MAPS, 'mIoU'),
-    Column('boundary IoU, 9 px', _LABEL_MAPS, 'wide/mBoundaryIoU'),
-    Column('boundary IoU, 2 px', _LABEL_MAPS, 'narrow/mBoundaryIoU'),
+    Column('mIoU', _LABEL_MAPS, 'mIoU', runs=_RUNS),
+    Column('boundary IoU, 9 px', _LABEL_MAPS, 'wide/mBoundaryIoU', runs=_RUNS),
+    Column('boundary IoU, 2 px', _LABEL_MAPS, 'narrow/mBoundaryIoU', runs=_RUNS),
 )
 
 
@@ -105,7 +107,7 @@ def toy_tables(toy: Toy) -> dict[int, Table]:
 def _instance_row(
     title: str,
     training: Training,
-    published: Mapping[str, float],
+    published: Mapping[str, Published],
     gain_over: str | None,
     name: str = '',
     **rcnn: int,
@@ -120,56 +122,46 @@ def _instance_row(
     return Row(title, tests, published, None if title == gain_over else gain_over)
 
 
+def _published(number: int) -> dict[str, Mapping[str, Published]]:
+    """The paper's figures of a table, by the rows' titles."""
+    return {row.title: row.published for row in paper_tables()[number].rows}
+
+
 def _semantic_row(
-    title: str, evaluation: Evaluation, published: float, gain_over: str | None = None
+    title: str,
+    evaluation: Evaluation,
+    published: Mapping[str, Mapping[str, Published]],
+    gain_over: str | None = None,
 ) -> Row:
-    return Row(title, {_LABEL_MAPS: evaluation}, {'mIoU': published}, gain_over)
+    return Row(title, {_LABEL_MAPS: evaluation}, published[title], gain_over)
 
 
 def _main(toy: Toy) -> Table:
-    pointrend = toy.training(f'pointrend_{_MASK_RCNN}')
-    base = '4x conv, 28x28'
+    pointrend, published = toy.training(f'pointrend_{_MASK_RCNN}'), _published(1)
+    base, small, large = '4x conv, 28x28', 'PointRend, 28x28', 'PointRend, 224x224'
     rows = (
-        _instance_row(base, toy.training(_MASK_RCNN), PUBLISHED_4X_CONV, base),
-        _instance_row(
-            'PointRend, 28x28', pointrend, PUBLISHED_28, base, 'output-28', subdivision_steps=2
-        ),
-        _instance_row('PointRend, 224x224', pointrend, PUBLISHED_224, base),
+        _instance_row(base, toy.training(_MASK_RCNN), published[base], base),
+        _instance_row(small, pointrend, published[small], base, 'output-28', subdivision_steps=2),
+        _instance_row(large, pointrend, published[large], base),
     )
     return Table(1, 'the mask head of Mask R-CNN', _INSTANCE, rows, comparable=False)
 
 
 def _inference(toy: Toy) -> Table:
-    training = toy.training(f'pointrend_{_MASK_RCNN}')
+    training, published = toy.training(f'pointrend_{_MASK_RCNN}'), _published(3)
     base = '28x28, N = 28²'
-    resolutions: tuple[tuple[int, int, Mapping[str, float]], ...] = (
-        (28, 2, PUBLISHED_28),
-        (56, 3, {}),
-        (112, 4, PUBLISHED_224),
-    )
-    rows = [
-        _instance_row(
-            f'{side}x{side}, N = 28²',
-            training,
-            published,
-            base,
-            f'output-{side}',
-            subdivision_steps=steps,
+    rows = []
+    for side, steps in ((28, 2), (56, 3), (112, 4)):
+        title, name = f'{side}x{side}, N = 28²', f'output-{side}'
+        rows.append(
+            _instance_row(title, training, published[title], base, name, subdivision_steps=steps)
         )
-        for side, steps, published in resolutions
-    ]
-    numbers: tuple[tuple[int, Mapping[str, float]], ...] = (
-        (14, {}),
-        (28, PUBLISHED_224),
-        (56, PUBLISHED_224),
-        (112, PUBLISHED_224),
-    )
-    for side, published in numbers:
+    for side in (14, 28, 56, 112):
         # N = 28² is the config's: the test of Table 1.
         name = '' if side == 28 else f'n-{side}'
         rcnn = {'subdivision_num_points': side**2} if name else {}
         title = f'224x224, N = {side}²'
-        rows.append(_instance_row(title, training, published, base, name, **rcnn))
+        rows.append(_instance_row(title, training, published[title], base, name, **rcnn))
     title = 'output resolution and points a step at inference, one model'
     return Table(3, title, _INSTANCE, tuple(rows), comparable=False)
 
@@ -178,45 +170,46 @@ def _selection(toy: Toy) -> Table:
     model, base = f'pointrend_{_MASK_RCNN}', 'regular grid'
     rcnn = 'model.train_cfg.rcnn'
     ratios = (f'{rcnn}.oversample_ratio', f'{rcnn}.importance_sample_ratio')
-    regular = {f'{rcnn}.point_selection.type': 'RegularGridSelection'}
-    strategies: tuple[tuple[str, str | None, float, Options], ...] = (
-        (base, f'{model}_regular', 35.7, regular),
-        ('uniform', f'{model}_uniform', 35.9, dict(zip(ratios, (1, 0.0), strict=True))),
-        ('mildly biased, k = 3, β = 0.75', None, 36.3, {}),
+    strategies: tuple[tuple[str, str | None, Options], ...] = (
+        (base, f'{model}_regular', {f'{rcnn}.point_selection.type': 'RegularGridSelection'}),
+        ('uniform, k = 1, β = 0', f'{model}_uniform', dict(zip(ratios, (1, 0.0), strict=True))),
+        ('mildly biased, k = 3, β = 0.75', None, {}),
         (
             'heavily biased, k = 10, β = 1',
             f'{model}_heavily-biased',
-            34.4,
             dict(zip(ratios, (10, 1.0), strict=True)),
         ),
     )
-    rows = tuple(
-        _instance_row(title, toy.training(model, name, options), {'COCO AP': published}, base)
-        for title, name, published, options in strategies
-    )
-    return Table(4, 'point selection in training, 14² points', _INSTANCE, rows, comparable=False)
+    rows = []
+    for title, name, options in strategies:
+        # Of AP* and Cityscapes the paper's figures are known for one row alone.
+        published = {'COCO AP': _published(4)[title]['COCO AP']}
+        training = toy.training(model, name, options)
+        rows.append(_instance_row(title, training, published, base))
+    title = 'point selection in training, 14² points'
+    return Table(4, title, _INSTANCE, tuple(rows), comparable=False)
 
 
 def _deeplab(toy: Toy) -> Table:
-    model, base = 'deeplabv3_r18-w16-d16', 'DeepLabV3, output stride 16'
+    model, base, published = 'deeplabv3_r18-w16-d16', 'DeepLabV3, output stride 16', _published(6)
     stride_16 = toy.training(model)
     stride_8 = Evaluation(stride_16, 'stride-8', 'shapes/deeplabv3_r18-w16-d8_1xb4-150i_shapes')
     pointrend = Evaluation(toy.training(f'pointrend_{model}'))
     rows = (
-        _semantic_row(base, Evaluation(stride_16), 77.2),
-        _semantic_row('the same weights, output stride 8', stride_8, 77.8, base),
-        _semantic_row('output stride 16 + PointRend', pointrend, 78.4, base),
+        _semantic_row(base, Evaluation(stride_16), published),
+        _semantic_row('the same weights, output stride 8', stride_8, published, base),
+        _semantic_row('output stride 16 + PointRend', pointrend, published, base),
     )
     return Table(6, 'DeepLabV3', _SEMANTIC, rows, comparable=False)
 
 
 def _semantic_fpn(toy: Toy) -> Table:
-    levels = (('P2-P5', 'fpn_r18-w16', 77.7, 78.6), ('P3-P5', 'fpn-p3-p5_r18-w16', 77.4, 78.5))
+    published = _published(7)
     rows: list[Row] = []
-    for title, model, without, rendered in levels:
-        pointrend = toy.training(f'pointrend_{model}')
-        rows.append(_semantic_row(title, Evaluation(toy.training(model)), without))
+    for levels, model in (('P2-P5', 'fpn_r18-w16'), ('P3-P5', 'fpn-p3-p5_r18-w16')):
+        plain, pointrend = toy.training(model), toy.training(f'pointrend_{model}')
+        rows.append(_semantic_row(levels, Evaluation(plain), published))
         rows.append(
-            _semantic_row(f'{title} + PointRend', Evaluation(pointrend), rendered, gain_over=title)
+            _semantic_row(f'{levels} + PointRend', Evaluation(pointrend), published, levels)
         )
     return Table(7, 'SemanticFPN', _SEMANTIC, tuple(rows), comparable=False)

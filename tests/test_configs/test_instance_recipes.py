@@ -2,7 +2,10 @@
 """What the instance configs resolve to, against the paper's and detectron2's numbers written out."""
 
 import pytest
+import torch
+from mmengine.registry import DefaultScope
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
+from shrunken_models import build
 
 COCO_1X = {'lr': 0.02, 'images': 16, 'iterations': 90000, 'drops': [60000, 80000]}
 COCO_3X = {'lr': 0.02, 'images': 16, 'iterations': 270000, 'drops': [210000, 250000]}
@@ -210,9 +213,44 @@ def test_standard_mask_head(cfg, name):
         'featmap_strides': [4, 8, 16, 32],
     }
     head = roi_head.mask_head
-    assert (head.type, head.num_convs, head.conv_out_channels) == ('FCNMaskHead', 4, 256)
+    assert (head.type, head.num_convs, head.conv_out_channels) == (
+        'mmpointrend.FCNMaskHead',
+        4,
+        256,
+    )
     assert head.num_classes == num_classes_by(name)
     assert cfg.model.train_cfg.rcnn.mask_size == mask
+
+
+@pytest.mark.parametrize('name', [BASELINES[0], POINTREND[0], 'implicit-' + POINTREND[0]])
+def test_starts_as_detectron2s(read, name):
+    """c2_xavier_fill: uniform, of variance 1 over the inputs; c2_msra_fill: normal, of 2 over the outputs."""
+    torch.manual_seed(0)
+    model = build(read(name))
+    heads = model.roi_head
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        for part in (model.neck, model.rpn_head, heads.bbox_head, heads.mask_head):
+            part.init_weights()
+    deepest, fc = model.neck.lateral_convs[-1].conv, heads.bbox_head.shared_fcs[0]
+    expected = [
+        (deepest, (1 / deepest.in_channels) ** 0.5),
+        (model.neck.fpn_convs[0].conv, (1 / 144) ** 0.5),
+        (fc, (1 / (16 * 49)) ** 0.5),
+        (heads.bbox_head.fc_cls, 0.01),
+        (heads.bbox_head.fc_reg, 0.001),
+        (model.rpn_head.rpn_conv, 0.01),
+    ]
+    if name in BASELINES:
+        head = heads.mask_head
+        assert head.upsample.weight.shape == (16, 16, 2, 2)
+        expected += [(head.conv_logits, 0.001), (head.upsample, (2 / 64) ** 0.5)]
+        expected += [(layer.conv, (2 / 144) ** 0.5) for layer in head.convs]
+    for layer, std in expected:
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.1)
+        assert layer.bias.abs().max() == 0
+    # Uniform, and not normal of the same variance.
+    assert deepest.weight.abs().max() <= (3 / deepest.in_channels) ** 0.5
+    assert fc.weight.abs().max() <= (3 / (16 * 49)) ** 0.5
 
 
 @pytest.mark.parametrize('name', [name for name in POINTREND if 'lvis' not in name])

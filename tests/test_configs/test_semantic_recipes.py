@@ -2,24 +2,31 @@
 """What the semantic configs resolve to, against the paper's, detectron2's and mmseg's numbers written out."""
 
 import pytest
+import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
+from mmseg.models.decode_heads.point_head import PointHead
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
-from shrunken_models import build
+from shrunken_models import batch, build
+
+from mmpointrend.engine.detectron2 import build_empty
 
 DEEPLAB = 'deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768'
 DEEPLAB_OS8 = 'deeplabv3_r103-d8_8xb2-90k_cityscapes-768x768'
 FPN = 'fpn_r101-caffe_8xb4-65k_cityscapes-512x1024'
 FPN_P3 = 'fpn-p3-p5_r101-caffe_8xb4-65k_cityscapes-512x1024'
 STUFF = 'pointrend_fpn_r50-caffe_8xb2-90k_coco-stuff'
+DETECTRON2 = 'pointrend_fpn-detectron2_r101-caffe_8xb4-65k_cityscapes-512x1024'
+FCN = 'pointrend_fcn_r50-d8_4xb2-80k_cityscapes-512x1024'
 MMSEG = {
     'pointrend_fpn_r50_4xb2-80k_cityscapes-512x1024': 'pointrend_r50_4xb2-80k_cityscapes-512x1024',
     'pointrend_fpn_r101_4xb2-80k_cityscapes-512x1024': 'pointrend_r101_4xb2-80k_cityscapes-512x1024',
     'pointrend_fpn_r50_4xb4-160k_ade20k-512x512': 'pointrend_r50_4xb4-160k_ade20k-512x512',
     'pointrend_fpn_r101_4xb4-160k_ade20k-512x512': 'pointrend_r101_4xb4-160k_ade20k-512x512',
 }
-POINTREND = ['pointrend_' + name for name in (DEEPLAB, FPN, FPN_P3)] + [STUFF]
+POINTREND = ['pointrend_' + name for name in (DEEPLAB, FPN, FPN_P3)] + [STUFF, DETECTRON2]
 
 # lr, images, iterations, drops (none: polynomial decay)
 POLY_90K = (0.01, 16, 90000, None)
@@ -32,13 +39,22 @@ SCHEDULES = {
     FPN_P3: STEP_65K,
     f'pointrend_{FPN}': STEP_65K,
     f'pointrend_{FPN_P3}': STEP_65K,
+    DETECTRON2: STEP_65K,
     STUFF: (0.02, 16, 90000, [60000, 80000]),
+}
+
+
+CROSS_ENTROPY = {
+    'type': 'CrossEntropyLoss',
+    'use_sigmoid': False,
+    'loss_weight': 1.0,
+    'avg_non_ignore': True,
 }
 
 
 def test_every_config_is_listed():
     names = {path.stem for path in (CONFIGS / 'semantic').glob('*.py')}
-    assert names == {*SCHEDULES, *MMSEG}
+    assert names == {*SCHEDULES, *MMSEG, FCN}
 
 
 @pytest.mark.parametrize('name', SCHEDULES)
@@ -108,10 +124,16 @@ def test_deeplab(read, name):
     head = model.decode_head.get('coarse_head', model.decode_head)
     if name == DEEPLAB_OS8:
         strides, dilations, rates = [1, 2, 1, 1], [1, 1, 2, 4], [1, 12, 24, 36]
+        last_stage, third_stage = [4, 8, 16], [1, *[2] * 22]
     else:
         strides, dilations, rates = [1, 2, 2, 1], [1, 1, 1, 2], [1, 6, 12, 18]
+        last_stage, third_stage = [2, 4, 8], [1] * 23
     assert (plain(backbone.strides), plain(backbone.dilations)) == (strides, dilations)
     assert (head.type, plain(head.dilations), head.num_classes) == ('ASPPHead', rates, 19)
+    # What mmseg makes of it: multi-grid of (1, 2, 4) times the rate, on the last stage alone.
+    built = build_empty(cfg).backbone
+    for layer, expected in ((built.layer4, last_stage), (built.layer3, third_stage)):
+        assert [block.conv2.dilation for block in layer] == [(rate, rate) for rate in expected]
     assert model.auxiliary_head is None
     assert model.test_cfg.mode == 'whole'
 
@@ -119,11 +141,18 @@ def test_deeplab(read, name):
 def test_output_stride_8_takes_the_weights_of_16(read):
     weights = build(read(DEEPLAB)).state_dict()
     assert build(read(DEEPLAB_OS8)).load_state_dict(weights, strict=True)
-    allowed = ('model.backbone.strides', 'model.backbone.dilations', 'model.decode_head.dilations')
-    assert set(differences(plain(read(DEEPLAB)), plain(read(DEEPLAB_OS8)))) == set(allowed)
+    assert differences(plain(read(DEEPLAB)), plain(read(DEEPLAB_OS8))) == {
+        'model.backbone.strides': [1, 2, 1, 1],
+        'model.backbone.dilations': [1, 1, 2, 4],
+        'model.backbone.multi_grid': [4, 8, 16],
+        'model.decode_head.dilations': [1, 12, 24, 36],
+    }
 
 
-@pytest.mark.parametrize('name', [FPN, FPN_P3, f'pointrend_{FPN}', f'pointrend_{FPN_P3}', STUFF])
+SEMANTIC_FPN = [FPN, FPN_P3, f'pointrend_{FPN}', f'pointrend_{FPN_P3}', STUFF, DETECTRON2]
+
+
+@pytest.mark.parametrize('name', SEMANTIC_FPN)
 def test_semantic_fpn(read, name):
     cfg = read(name)
     model = cfg.model
@@ -136,7 +165,12 @@ def test_semantic_fpn(read, name):
         assert model.data_preprocessor.size_divisor == 32
         assert plain(model.data_preprocessor.test_cfg) == {'size_divisor': 32}
     else:
-        longest, sides = 4096, [512, 768, 1024, 1280, 1536, 1792, 2048]
+        longest = 4096
+        if name == DETECTRON2:
+            sides = [512, 768, 1024, 1280, 1536, 1792, 2048]
+        else:
+            sides = list(range(512, 2080, 32))
+            assert (len(sides), sides[1], sides[-1]) == (49, 544, 2048)
         assert train['RandomCrop'] == {'crop_size': [512, 1024], 'cat_max_ratio': 0.75}
         assert train['PhotoMetricDistortion'] == {}
         assert test['Resize'] == {'scale': [2048, 1024], 'keep_ratio': True}
@@ -158,6 +192,7 @@ def test_semantic_fpn(read, name):
         'in_channels': [256, 512, 1024, 2048],
         'out_channels': 256,
         'num_outs': 4,
+        'init_cfg': {'type': 'Caffe2Xavier', 'layer': 'Conv2d'},
     }
     levels = [1, 2, 3] if 'p3-p5' in name else [0, 1, 2, 3]
     head = plain(model.decode_head.get('coarse_head', model.decode_head))
@@ -171,14 +206,36 @@ def test_semantic_fpn(read, name):
         'num_classes': 54 if stuff else 19,
         'norm_cfg': {'type': 'GN', 'num_groups': 32, 'requires_grad': True},
         'align_corners': False,
-        'loss_decode': {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0},
+        'init_cfg': {
+            'type': 'Kaiming',
+            'mode': 'fan_out',
+            'nonlinearity': 'relu',
+            'override': {'name': 'conv_seg'},
+        },
+        'loss_decode': CROSS_ENTROPY,
     }
+
+
+def test_semantic_fpn_starts_as_detectron2s(read):
+    torch.manual_seed(0)
+    model = build(read(f'pointrend_{FPN}'))
+    head, neck = model.decode_head.coarse_head, model.neck
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        head.init_weights()
+        neck.init_weights()
+    # c2_xavier_fill: a uniform distribution of variance 1 over the inputs, 128 here for 16 outputs.
+    deepest = neck.lateral_convs[-1].conv
+    assert deepest.weight.std().item() == pytest.approx((1 / 128) ** 0.5, rel=0.1)
+    assert deepest.weight.abs().max() <= (3 / 128) ** 0.5
+    # c2_msra_fill: a normal distribution of variance 2 over the outputs, 19 here; 19 x 8 numbers.
+    assert head.conv_seg.weight.std().item() == pytest.approx((2 / 19) ** 0.5, rel=0.25)
+    assert head.conv_seg.bias.abs().max() == 0
 
 
 @pytest.mark.parametrize('name', POINTREND)
 def test_pointrend_head(read, name):
     model = read(name).model
-    deeplab = 'deeplab' in name
+    deeplab, paper = 'deeplab' in name, name not in (STUFF, DETECTRON2)
     points = 2304 if deeplab else 1024 if name == STUFF else 2048
     assert plain(model.train_cfg) == {
         'num_points': points,
@@ -188,19 +245,47 @@ def test_pointrend_head(read, name):
     assert plain(model.test_cfg) == {
         'mode': 'whole',
         'subdivision_steps': 4 if deeplab else 3 if 'p3-p5' in name else 2,
-        'subdivision_num_points': 8096 if deeplab else 8192,
+        'subdivision_num_points': 8096 if paper else 8192,
         'scale_factor': 2,
     }
     head = model.decode_head
-    assert head.get('uncertainty', 'logits') == ('probabilities' if deeplab else 'logits')
+    assert head.uncertainty == ('probabilities' if paper else 'logits')
     assert plain(head.point_head) == {
         'in_channels': [256],
         'in_index': [0],
         'channels': 256,
         'num_fcs': 3,
-        'coarse_pred_each_layer': deeplab,
-        'loss_decode': {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0},
+        'coarse_pred_each_layer': paper,
+        'loss_decode': CROSS_ENTROPY,
     }
+
+
+def test_detectron2s_recipe_differs_from_the_papers_in_four_things(read):
+    found = differences(plain(read(f'pointrend_{FPN}')), plain(read(DETECTRON2)))
+    assert found.pop('train_pipeline') == found['train_dataloader.dataset.pipeline']
+    assert found.keys() == {
+        'train_dataloader.dataset.pipeline',
+        'model.decode_head.point_head.coarse_pred_each_layer',
+        'model.decode_head.uncertainty',
+        'model.test_cfg.subdivision_num_points',
+    }
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_losses_are_means_over_labelled_pixels(read, name):
+    cfg = read(name)
+    model = build(cfg)
+    num_classes = 54 if name == STUFF else 19
+    samples = batch(cfg, num_classes)['data_samples']
+    labels = torch.cat([sample.gt_sem_seg.data for sample in samples])
+    assert 0 < (labels == 255).sum() < labels.numel()
+    logits = torch.randn(2, num_classes, *labels.shape[1:])
+    expected = F.cross_entropy(logits, labels, ignore_index=255)
+    coarse = getattr(model.decode_head, 'coarse_head', model.decode_head)
+    assert coarse.loss_by_feat(logits, samples)['loss_ce'].allclose(expected)
+    if name.startswith('pointrend'):
+        points = model.decode_head.point_head.loss(logits.flatten(2), labels.flatten(1))
+        assert points['loss_ce'].allclose(expected)
 
 
 @pytest.mark.parametrize('name', MMSEG)
@@ -219,13 +304,62 @@ def test_mmsegs_own_recipe(read, name):
     assert model['decode_head']['coarse_head'] == coarse
     for key in ('type', 'num_classes', 'align_corners', 'dropout_ratio'):
         point.pop(key)
+    init = model['decode_head']['point_head'].pop('init_cfg')
     assert model['decode_head']['point_head'] == point
+    # mmseg's head has it as a default.
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        theirs = MODELS.build({'type': 'PointHead', 'num_classes': 19, **point})
+    assert isinstance(theirs, PointHead)
+    assert init['override']['std'] == theirs.init_cfg['std'] == 0.01
     for key in ('train_cfg', 'test_cfg', 'backbone', 'neck', 'pretrained', 'data_preprocessor'):
         assert model[key] == their_model[key]
     assert coarse['num_classes'] == (150 if 'ade20k' in name else 19)
     assert images_per_iteration(read(name)) == (16 if 'ade20k' in name else 8)
     assert ours['optim_wrapper']['optimizer']['lr'] == 0.01
     assert model['test_cfg']['subdivision_num_points'] == 8196
+
+
+def test_mmsegs_predictor_starts_ten_times_as_wide_as_detectron2s(read):
+    torch.manual_seed(0)
+    for name, std in ((next(iter(MMSEG)), 0.01), (DETECTRON2, 0.001)):
+        head = build(read(name)).decode_head.point_head
+        head.init_weights()
+        # 19 x (16 and 19 more inputs or none) numbers; the hidden layers as all others of ReLU.
+        assert head.fc_logits.weight.std().item() == pytest.approx(std, rel=0.2)
+        assert head.fcs[0].conv.weight.std().item() == pytest.approx((2 / 16) ** 0.5, rel=0.2)
+
+
+def test_fcn_is_mmsegs_but_for_pointrend(read):
+    path = Config._get_cfg_path('mmseg::fcn/fcn_r50-d8_4xb2-80k_cityscapes-512x1024.py', '')[0]
+    theirs, ours = plain(Config.fromfile(path)), plain(read(FCN))
+    coarse = theirs['model'].pop('decode_head')
+    head = ours['model'].pop('decode_head')
+    assert head['coarse_head'] == coarse
+    assert head['point_head'] == {
+        'in_channels': [256],
+        'in_index': [0],
+        'channels': 256,
+        'num_fcs': 3,
+        'coarse_pred_each_layer': True,
+        'loss_decode': {'type': 'CrossEntropyLoss', 'use_sigmoid': False, 'loss_weight': 1.0},
+    }
+    assert head['uncertainty'] == 'probabilities'
+    assert ours['model'].pop('train_cfg') == {
+        'num_points': 2048,
+        'oversample_ratio': 3,
+        'importance_sample_ratio': 0.75,
+    }
+    assert ours['model'].pop('test_cfg') == {
+        'mode': 'whole',
+        'subdivision_steps': 3,
+        'subdivision_num_points': 8096,
+        'scale_factor': 2,
+    }
+    del theirs['model']['train_cfg'], theirs['model']['test_cfg']
+    # mmseg's configs leave these beside the model.
+    for cfg in (ours, theirs):
+        cfg.pop('data_preprocessor'), cfg.pop('crop_size')
+    assert ours == theirs
 
 
 def test_metrics(read):

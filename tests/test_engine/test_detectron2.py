@@ -68,6 +68,16 @@ def test_the_config_is_found_by_the_tensors(zoo, monkeypatch):
         matching_configs({'a.weight': torch.zeros(1)})
 
 
+def test_the_papers_semantic_model_is_not_detectron2s(zoo):
+    # Its coarse prediction enters each of three hidden layers, and the logits: 19 more inputs.
+    weights = zoo['SemanticSegmentation/pointrend_semantic_R_101_FPN_1x_cityscapes']
+    assert list(weights['sem_seg_head.point_head.fc2.weight'].shape) == [256, 256, 1]
+    cfg = find_config('pointrend_fpn_r101-caffe_8xb4-65k_cityscapes-512x1024')
+    assert build_empty(cfg).decode_head.point_head.fcs[1].conv.weight.shape == (256, 275, 1)
+    with pytest.raises(CheckpointError, match=r'3 of another shape \(sem_seg_head.point_head.fc2'):
+        convert(weights, cfg)
+
+
 def test_implicit_has_as_many_parameters_as_published(zoo):
     weights = zoo['InstanceSegmentation/implicit_pointrend_R_50_FPN_1x_coco']
     cfg = find_config('implicit-pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco')

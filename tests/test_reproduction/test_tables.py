@@ -30,9 +30,11 @@ def test_rows_and_columns_are_of_one_piece(table):
     titles = [row.title for row in table.rows]
     assert len(set(titles)) == len(titles)
     read = {column.test for column in table.columns}
+    # One run serves all columns of a test.
+    assert len({(column.test, column.runs) for column in table.columns}) == len(read)
     for row in table.rows:
         assert row.tests and set(row.tests) <= read
-        assert row.gain_over is None or (not table.comparable and row.gain_over in titles)
+        assert row.gain_over is None or row.gain_over in titles
     headings = {column.title for column in table.columns}
     published = {heading for row in table.rows for heading in row.published}
     assert published and (not table.comparable or published <= headings)
@@ -70,6 +72,7 @@ def test_numbers():
         (5, 'R50, PointRend', 'R50, 4x conv', (1.0, 2.0)),
         (5, 'R101, PointRend', 'R101, 4x conv', (1.2, 2.1)),
         (5, 'X101-32x8d, PointRend', 'X101-32x8d, 4x conv', (1.4, 2.8)),
+        (6, 'the same weights, output stride 8', 'DeepLabV3, output stride 16', (0.6,)),
         (6, 'output stride 16 + PointRend', 'DeepLabV3, output stride 16', (1.2,)),
         (7, 'P2-P5 + PointRend', 'P2-P5', (0.9,)),
         (7, 'P3-P5 + PointRend', 'P3-P5', (1.1,)),
@@ -77,14 +80,76 @@ def test_numbers():
 )
 def test_published_gains(number, row, base, gains):
     rows = {row.title: row.published for row in PAPER[number].rows}
-    found = [rows[row][heading] - rows[base][heading] for heading in rows[row]]
+    found = [rows[row][heading].value - rows[base][heading].value for heading in rows[row]]
     assert found == pytest.approx(gains)
+    assert next(line for line in PAPER[number].rows if line.title == row).gain_over == base
 
 
-def resolved(table: Table, title: str) -> Config:
-    """Config of the first test of a row, as it is run."""
+def test_gains_are_printed_where_the_paper_prints_them():
+    stated = {
+        number: [r.title for r in table.rows if r.gain_over] for number, table in PAPER.items()
+    }
+    assert {number: len(titles) for number, titles in stated.items()} == {
+        **{1: 2, 3: 0, 4: 0},
+        **{5: 3, 6: 2, 7: 2},
+    }
+
+
+def test_medians_of_as_many_runs_as_the_papers():
+    runs = {'COCO AP': 3, 'AP*': 3, 'Cityscapes AP': 5, 'mIoU': 5}
+    for table in PAPER.values():
+        for column in table.columns:
+            assert (column.statistic, column.runs) == ('median', runs[column.title])
+            assert table.seeds_of(column.test) == tuple(range(runs[column.title]))
+            assert table.seeds_of(column.test, [4]) == (4,)
+    assert {(c.statistic, c.runs) for t in TOY.values() for c in t.columns} == {('mean', 3)}
+
+
+def test_what_the_papers_text_does_not_state_is_marked():
+    unchecked = {
+        (number, row.title): sorted(row.published)
+        for number, table in PAPER.items()
+        for row in table.rows
+        if not all(figure.checked for figure in row.published.values())
+    }
+    all_three = ['AP*', 'COCO AP', 'Cityscapes AP']
+    assert unchecked == {
+        (3, '28x28, N = 28²'): all_three,
+        (3, '112x112, N = 28²'): all_three,
+        (3, '224x224, N = 56²'): all_three,
+        (3, '224x224, N = 112²'): all_three,
+        (4, 'regular grid'): ['COCO AP'],
+        (4, 'uniform, k = 1, β = 0'): ['COCO AP'],
+        (4, 'heavily biased, k = 10, β = 1'): ['COCO AP'],
+    }
+    for number, table in PAPER.items():
+        for row in table.rows:
+            own = {figure.source for figure in row.published.values()}
+            assert own <= {f'Table {number}', 'Table 1, the same model', 'text of section 4'}
+
+
+@pytest.mark.parametrize('number', TOY)
+def test_the_toy_has_the_papers_figures(number):
+    paper = {row.title: row.published for row in PAPER[number].rows}
+    for row in TOY[number].rows:
+        assert row.published.items() <= paper[row.title].items()
+        assert bool(row.published) == bool(paper[row.title])
+
+
+def test_table_4_trains_on_196_points_on_both_datasets():
+    for row in PAPER[4].rows:
+        assert row.tests.keys() == {'coco', 'ap-star', 'cityscapes'}
+        for test in ('coco', 'cityscapes'):
+            cfg = resolved(PAPER[4], row.title, test)
+            assert cfg.model.train_cfg.rcnn.num_points == 196
+            dataset = cfg.train_dataloader.dataset.type
+            assert dataset == {'coco': 'CocoDataset', 'cityscapes': 'CityscapesDataset'}[test]
+
+
+def resolved(table: Table, title: str, test: str | None = None) -> Config:
+    """Config of a test of a row, by default the first, as it is run."""
     row = next(row for row in table.rows if row.title == title)
-    test = next(iter(row.tests.values()))
+    test = row.tests[test or next(iter(row.tests))]
     cfg = Config.fromfile(HOME / 'configs' / f'{test.config or test.training.config}.py')
     cfg.merge_from_dict({**test.training.options, **test.options})
     return cfg
@@ -104,8 +169,12 @@ def test_masks_are_rendered_at_the_size_and_with_the_points_of_the_row(table):
         assert rcnn.subdivision_num_points == (int(points[1]) if points else 28) ** 2
 
 
-@pytest.mark.parametrize(('table', 'points'), [(PAPER[4], 49), (TOY[4], 196)], ids=['paper', 'toy'])
-def test_points_are_selected_as_the_row_says(table, points):
+@pytest.mark.parametrize(
+    ('table', 'test'),
+    [(PAPER[4], 'coco'), (PAPER[4], 'cityscapes'), (TOY[4], 'test')],
+    ids=['paper-coco', 'paper-cityscapes', 'toy'],
+)
+def test_points_are_selected_as_the_row_says(table, test):
     expected = {
         'regular grid': RegularGridSelection(),
         'uniform': BiasedSelection(1, 0),
@@ -114,8 +183,8 @@ def test_points_are_selected_as_the_row_says(table, points):
     }
     assert [row.title.partition(',')[0] for row in table.rows] == list(expected)
     for row, selection in zip(table.rows, expected.values(), strict=True):
-        train_cfg = resolved(table, row.title).model.train_cfg.rcnn
-        assert train_cfg.num_points == points
+        train_cfg = resolved(table, row.title, test).model.train_cfg.rcnn
+        assert train_cfg.num_points == 196
         # UniformSelection and k = 1, beta = 0 are two names of one strategy.
         built = build_selection(train_cfg, 'train_cfg.rcnn')
         assert built == selection or (isinstance(built, UniformSelection) and row is table.rows[1])

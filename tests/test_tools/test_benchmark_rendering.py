@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.registry import DefaultScope
 
 SHRINK = 16
 
@@ -65,6 +67,31 @@ def test_every_variant_of_ours(tool, workloads):
     rows = {r['implementation']: r for r in tool.measure(case, case.variants, 1, 'cpu')}
     assert rows.keys() == {'peer', *case.variants, 'floor', 'floor-bf16'}
     assert all(rows[variant]['mean_iou'] > 0.5 for variant in case.variants)
+
+
+def test_the_standard_head_beside_pointrend(tool, workloads):
+    case = workloads.make_case('model-instance', 'cpu', SHRINK)
+    assert case.variants == ('lossless', 'adaptive', 'conv-28', 'conv-56')
+    pointrend, *heads = (case.build(name) for name in ('lossless', 'conv-28', 'conv-56'))
+    expected = pointrend()
+    for run in heads:
+        found = run()
+        # The same detections, with masks of another head.
+        torch.testing.assert_close(found.bboxes, expected.bboxes)
+        assert found.masks.shape == expected.masks.shape
+        assert not torch.equal(found.masks, expected.masks)
+    inputs = importlib.import_module('rendering_instances')
+    for name, side in (('conv-28', 28), ('conv-56', 56)):
+        model = inputs._conv_model(inputs.CONV[name])
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            head = MODELS.build(model.roi_head.mask_head)
+        size = model.roi_head.mask_roi_extractor.roi_layer.output_size
+        assert head(torch.zeros(1, 256, size, size)).shape == (1, 80, side, side)
+    rows = {r['implementation']: r for r in tool.measure(case, ['conv-28', 'conv-56'], 1, 'cpu')}
+    assert rows.keys() == {'peer', 'conv-28', 'conv-56'}
+    for name in ('conv-28', 'conv-56'):
+        assert rows[name]['images_per_second'] == 1 / rows[name]['median']
+        assert 'differing_pixels' not in rows[name]
 
 
 def test_a_peer_that_does_not_fit_is_not_run(tool, workloads):

@@ -40,6 +40,13 @@ def test_table2(run):
     for row in rows[-2:]:
         assert row['multiply_adds_fewer'] == 33_910_947_840 / row['multiply_adds'] > 30
         assert row['activations_fewer'] == 32_915_456 / row['activations'] > 30
+    # The paper's are ours rounded, and marked as not checked.
+    assert [row['paper'] for row in rows] == [
+        f'{multiply_adds / 1e9:.{digits}f}B / {activations / 1e6:.{digits}f}M†' if known else ''
+        for known, digits, (multiply_adds, activations) in zip(
+            (1, 1, 0, 0, 0, 1, 0), (1, 0, 1, 1, 1, 1, 1), TABLE2, strict=True
+        )
+    ]
 
 
 def test_table2_is_printed(run):
@@ -47,6 +54,7 @@ def test_table2_is_printed(run):
     for row in TABLE2:
         assert all(f'{value:,}' in printed for value in row if value is not None)
     assert all(ratio in printed for ratio in ('36.7x', '34.6x', '44.9x'))
+    assert "† Rounded; not stated in the paper's text" in printed
 
 
 def test_config(run, repo):

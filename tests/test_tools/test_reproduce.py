@@ -78,6 +78,27 @@ def test_list_runs_nothing(repo, tmp_path, capsys):
     assert not (tmp_path / 'pointrend_fpn_r18-w16').exists()
 
 
+def test_list_has_as_many_runs_as_the_paper(repo, tmp_path, capsys):
+    reproduce(repo, 4, '--list', '--work-dir', tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'Table 4: point selection in training, 14² points'
+    runs = [line.split()[-1] for line in lines[1:]]
+    model = 'pointrend_mask-rcnn_r50-caffe_fpn'
+    for strategy in ('regular', 'uniform', 'heavily-biased'):
+        coco = f'pointrend_r50-1x_196-points-{strategy}_coco'
+        cityscapes = f'{model}_8xb1-24k_cityscapes_196-points-{strategy}'
+        for name, test, count in (
+            (coco, 'coco', 3),
+            (coco, 'ap-star', 3),
+            (cityscapes, 'cityscapes', 5),
+        ):
+            expected = [f'{name}/seed-{seed}/{test}' for seed in range(count)]
+            assert [run for run in runs if run.startswith(name) and run.endswith(test)] == expected
+    # The mildly biased one is the model of the other tables.
+    assert f'{model}_8xb2-1x_coco/seed-0/coco' in runs
+    assert len(runs) == 4 * (3 + 3 + 5)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [

@@ -16,7 +16,10 @@ import mmpointrend
 
 PEER = 'peer'
 LOSSLESS = 'lossless'
-VARIANTS = (LOSSLESS, 'adaptive', 'lossless-bf16', 'adaptive-bf16')
+POINTREND = (LOSSLESS, 'adaptive', 'lossless-bf16', 'adaptive-bf16')
+# Mask R-CNN's own mask head instead, and the side of its masks.
+CONV = {'conv-28': 28, 'conv-56': 56}
+VARIANTS = (*POINTREND, *CONV)
 MODEL_CONFIGS = Path(mmpointrend.__file__).parent / '.mim' / 'configs' / '_base_' / 'models'
 
 
@@ -29,7 +32,7 @@ class Case:
         build: Maps 'peer' or a variant to a function that runs it once; raises :class:`ConfigError` with the reason
             where it cannot be built.
         variants: Ours, in the order of the table.
-        compare: Measures of agreement of an output of ours with the peer's.
+        compare: Measures of agreement of an output of ours with the peer's; none of the heads of ``CONV``.
         floor: Given a dtype, makes what runs the GEMMs that cannot be avoided; None where that is not defined.
         peer_bytes: Estimate of the peer's peak memory in bytes, 0 where it is known to fit.
         build_for_memory: ``build`` without what all implementations have to hold alike, where there is such a thing.

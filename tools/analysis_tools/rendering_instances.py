@@ -17,10 +17,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from rendering_inputs import (
+    CONV,
     LOSSLESS,
     MODEL_CONFIGS,
     PEER,
-    VARIANTS,
+    POINTREND,
     Case,
     compare_training,
     drop_gradients,
@@ -97,15 +98,21 @@ def box_mix(count: int, image: tuple[int, int]) -> Tensor:
     return torch.from_numpy(rng.permutation(boxes)).float()
 
 
+def _weights_by_name(head: Any) -> dict[str, Tensor]:
+    """Weights that depend on a tensor's name and shape, and keep activations at their size."""
+    state = {}
+    for name, value in head.state_dict().items():
+        scale = (2 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.0
+        state[name] = scale * torch.randn(value.shape, generator=generator_of(name))
+    return state
+
+
 def load_blobs(head: Any) -> None:
     """Give an RoI head weights, by name, that draw a disc with an uneven border.
 
     At their initial values all logits are about 0, and masks are noise that no resolution resembles.
     """
-    state = {}
-    for name, value in head.state_dict().items():
-        scale = (2 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.0
-        state[name] = scale * torch.randn(value.shape, generator=generator_of(name))
+    state = _weights_by_name(head)
     bias = state['mask_head.fc_logits.bias']
     classes = head.mask_head.num_classes
     side = math.isqrt(bias.numel() // classes)
@@ -117,6 +124,14 @@ def load_blobs(head: Any) -> None:
     last[:, :hidden] *= 0.3
     last[:, hidden:] = torch.eye(classes)[..., None]
     head.load_state_dict(state, strict=True)
+
+
+def _conv_model(side: int) -> ConfigDict:
+    """Config of Mask R-CNN with its own mask head and masks of that side."""
+    config = Config.fromfile(MODEL_CONFIGS / 'mask-rcnn_r50-caffe_fpn.py').model
+    config.roi_head.mask_roi_extractor.roi_layer.output_size = side // 2
+    config.roi_head.mask_head.roi_feat_size = side // 2
+    return config
 
 
 def _instance_model(implementation: str, classes: int) -> ConfigDict:
@@ -209,7 +224,7 @@ def instance_case(name: str, sizes: Instances, device: str) -> Case:
     return Case(
         name,
         build,
-        VARIANTS,
+        POINTREND,
         partial(_mask_agreement, boxes=boxes),
         # The first layer may be applied to the cells of the map instead of to the points.
         partial(gemms, [min(points, level[0, 0].numel()), points, points], device),
@@ -278,18 +293,22 @@ def training_instance_case(device: str, shrink: int) -> Case:
 
 
 def model_instance_case(device: str, shrink: int) -> Case:
-    """Mask R-CNN R50-FPN with PointRend from image to masks, 80 classes, 100 detections."""
+    """Mask R-CNN R50-FPN from image to masks, 80 classes, 100 detections: PointRend, and its own head beside it."""
     image = shrunk_image((800, 1216), shrink)
     inputs = smooth_features((1, 3, *image), device)
     meta = {'ori_shape': image, 'img_shape': image, 'scale_factor': (1.0, 1.0)}
 
     def build(implementation: str) -> Callable[[], Any]:
-        config = _instance_model(implementation, 80)
+        conv = implementation in CONV
+        config = _conv_model(CONV[implementation]) if conv else _instance_model(implementation, 80)
         # Scores of random weights are about 1/81: without a threshold there are 100 detections.
         config.test_cfg.rcnn.update(score_thr=0.0, max_per_img=max(100 // shrink, 2))
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MMDET_MODELS.build(config)
-        load_blobs(model.roi_head)
+        if conv:
+            model.roi_head.load_state_dict(_weights_by_name(model.roi_head), strict=True)
+        else:
+            load_blobs(model.roi_head)
         model = model.eval().to(device)
         random_weights(model.backbone)
         load_normal_boxes(model)
@@ -308,7 +327,7 @@ def model_instance_case(device: str, shrink: int) -> Case:
         return {'differing_pixels': float((ours.masks != peer.masks).float().mean())}
 
     # mmcv's non-maximum suppression takes no bfloat16 on a CPU.
-    return Case('model-instance', build, (LOSSLESS, 'adaptive'), compare)
+    return Case('model-instance', build, (LOSSLESS, 'adaptive', *CONV), compare)
 
 
 def load_normal_boxes(model: Any) -> None:

@@ -247,6 +247,8 @@ def model_semantic_case(device: str, shrink: int) -> Case:
         if implementation == PEER:
             head = config.decode_head
             point = to_peer(head.point_head)
+            # mmseg's own, which its class gives.
+            del point['init_cfg']
             point.update(type='PointHead', num_classes=19, align_corners=False, dropout_ratio=-1)
             config.decode_head = [head.coarse_head, point]
             config.update(type='CascadeEncoderDecoder', num_stages=2)

@@ -1,5 +1,6 @@
-# Cityscapes, crops of 512x1024 as detectron2 takes them: short side one of 512, 768, ..., 2048, crops anew while one
-# class fills more than three quarters, colour augmentation. Tested on whole images of 1024x2048.
+# Cityscapes, crops of 512x1024 (paper, App. B, SemanticFPN): short side one of 512, 544, ..., 2048, which is 0.5 to 2
+# times the image's, crops anew while one class fills more than three quarters, colour augmentation. Tested on whole
+# images of 1024x2048.
 _base_ = 'mmseg::_base_/datasets/cityscapes.py'
 
 crop_size = (512, 1024)
@@ -9,7 +10,7 @@ train_pipeline = [
     dict(
         type='RandomChoiceResize',
         _scope_='mmseg',
-        scales=[(4096, side) for side in range(512, 2049, 256)],
+        scales=[(4096, side) for side in range(512, 2049, 32)],
         keep_ratio=True,
     ),
     dict(type='RandomCrop', _scope_='mmseg', crop_size=crop_size, cat_max_ratio=0.75),

@@ -1,6 +1,5 @@
-# SemanticFPN with PointRend as detectron2 sets it up: the point head reads P2, and the coarse prediction at its first
-# layer only. The paper has it at every layer (coarse_pred_each_layer=True), chooses points by probabilities
-# (decode_head.uncertainty='probabilities') and takes 8096 of them a step.
+# SemanticFPN with PointRend (paper, section 5 and App. B): the point head reads P2, and the coarse prediction at every
+# layer; points are chosen by the margin of probabilities.
 _base_ = 'fpn_r50-caffe.py'
 
 model = dict(
@@ -13,10 +12,13 @@ model = dict(
             in_index=[0],
             channels=256,
             num_fcs=3,
-            coarse_pred_each_layer=False,
-            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+            coarse_pred_each_layer=True,
+            loss_decode=dict(
+                type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True
+            ),
         ),
+        uncertainty='probabilities',
     ),
     train_cfg=dict(num_points=2048, oversample_ratio=3, importance_sample_ratio=0.75),
-    test_cfg=dict(subdivision_steps=2, subdivision_num_points=8192, scale_factor=2),
+    test_cfg=dict(subdivision_steps=2, subdivision_num_points=8096, scale_factor=2),
 )

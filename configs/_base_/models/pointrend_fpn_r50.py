@@ -1,4 +1,5 @@
-# SemanticFPN R50 with PointRend, as mmseg sets it up (paper, section 5 and App. B).
+# SemanticFPN R50 with PointRend, as mmseg sets it up: its losses divide by pixels without a label too, and the point
+# head's prediction starts ten times as wide as detectron2's.
 _base_ = 'mmseg::_base_/models/fpn_r50.py'
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
@@ -24,6 +25,11 @@ model = dict(
             channels=256,
             num_fcs=3,
             coarse_pred_each_layer=True,
+            init_cfg=dict(
+                type='Kaiming',
+                layer='Conv1d',
+                override=dict(type='Normal', std=0.01, name='fc_logits'),
+            ),
             loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
         ),
     ),

@@ -2,16 +2,20 @@
 """Instance task: PointRend as an RoI head of mmdet."""
 
 from mmpointrend.models.roi_heads.coarse_mask_head import CoarseMaskHead
+from mmpointrend.models.roi_heads.fcn_mask_head import FCNMaskHead
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.implicit_pointrend_roi_head import ImplicitPointRendRoIHead
 from mmpointrend.models.roi_heads.mask_point_head import MaskPointHead
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
+from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
 
 __all__ = [
     'CoarseMaskHead',
+    'FCNMaskHead',
     'ImplicitPointHead',
     'ImplicitPointRendRoIHead',
     'MaskPointHead',
     'ParameterHead',
     'PointRendRoIHead',
+    'StandardRoIHead',
 ]

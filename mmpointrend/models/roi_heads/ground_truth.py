@@ -19,10 +19,24 @@ from mmpointrend.models.roi_heads.packed_masks import PackedMasks
 from mmpointrend.outlines import check_polygons
 from mmpointrend.points import roi_points_to_image
 
-__all__ = ['BoxedMasks', 'MaskTargets']
+__all__ = ['BoxedMasks', 'MaskTargets', 'within_reach']
 
 # Pixels. A box out there covers nothing of any image.
 _FARTHEST = 1e5
+
+
+def within_reach(boxes: Tensor) -> Tensor:
+    """Copy boxes with numbers that masks can be read at.
+
+    Boxes of a model that diverges are not finite, and at them pycocotools draws polygons for ever.
+
+    Args:
+        boxes: Boxes (x1, y1, x2, y2) in pixels, shape (N, 4).
+
+    Returns:
+        The boxes, NaN as 0, no coordinate farther out than 100,000 pixels, without gradient.
+    """
+    return torch.nan_to_num(boxes.detach(), nan=0.0).clamp(-_FARTHEST, _FARTHEST)
 
 
 class BoxedMasks(BitmapMasks):

@@ -37,9 +37,10 @@ from mmpointrend.models.roi_heads.checks import (
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import MaskTargets
-from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS, NamedPartsRoIHead
+from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
+from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import (
@@ -87,7 +88,7 @@ def _as_ours(config: dict) -> Any:
 
 
 @MODELS.register_module()
-class PointRendRoIHead(NamedPartsRoIHead):
+class PointRendRoIHead(StandardRoIHead):
     """Mask R-CNN's RoI head with PointRend's mask branch (paper, section 4).
 
     Takes the config keys of mmdet's ``PointRendRoIHead`` and has its state-dict names. Besides them:
@@ -236,36 +237,6 @@ class PointRendRoIHead(NamedPartsRoIHead):
             if 'img_shape' in sample:
                 sample.gt_instances.set_metainfo({'img_shape': sample.img_shape})
         return super().loss(x, rpn_results_list, batch_data_samples)
-
-    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
-        """mmdet's box loss, after which the mask branch's boxes are set.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            sampling_results: Sampled proposals of each image. With ``train_on_pred_boxes`` their ``pos_priors``
-                become the boxes predicted for them: the mask branch, which comes next, takes its boxes from there.
-
-        Returns:
-            mmdet's.
-        """
-        results = super().bbox_loss(x, sampling_results)
-        if self.train_cfg.get('train_on_pred_boxes', False):
-            sizes = [len(result.priors) for result in sampling_results]
-            for result, deltas in zip(
-                sampling_results, results['bbox_pred'].detach().split(sizes), strict=True
-            ):
-                result.pos_priors = self._predicted_boxes(result, deltas)
-        return results
-
-    def _predicted_boxes(self, result: SamplingResult, deltas: Tensor) -> Tensor:
-        """Boxes (pos, 4) of an image's positives as predicted for their ground-truth class, not clipped."""
-        num_positives = len(result.pos_priors)
-        deltas = deltas[:num_positives]
-        if not self.bbox_head.reg_class_agnostic:
-            size = self.bbox_head.bbox_coder.encode_size
-            per_class = deltas.reshape(num_positives, self.bbox_head.num_classes, size)
-            deltas = per_class[torch.arange(num_positives), result.pos_gt_labels]
-        return self.bbox_head.bbox_coder.decode(result.pos_priors, deltas)
 
     def mask_loss(
         self,
