@@ -131,5 +131,5 @@ def test_refusals():
         build_roi_head(config)
     for config in (standard_config(), roi_head_config()):
         config.train_cfg.train_on_pred_boxes = 'yes'
-        with pytest.raises(ConfigError, match=r'train_on_pred_boxes is 'yes': set it to True or'):
+        with pytest.raises(ConfigError, match="train_on_pred_boxes is 'yes': set it to True or"):
             build_roi_head(config)
