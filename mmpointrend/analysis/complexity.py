@@ -272,9 +272,10 @@ def _count_instance(roi_head: Any, box_size: tuple[int, int] | None) -> MaskBran
     layers += mask_layers
     if not isinstance(roi_head, PointRendRoIHead):
         return MaskBranch(size, layers)
-    levels = len(roi_head.mask_roi_extractor.featmap_strides)
+    levels = roi_head.fine_levels.indices
     # Of any size: they are only sampled.
-    fine = (_zeros(1, roi_head.point_head.in_channels // levels, 2, 2),) * levels
+    level = _zeros(1, roi_head.point_head.in_channels // len(levels), 2, 2)
+    fine = (level,) * (max(levels) + 1)
     roi, label, point = _zeros(1, 5), _zeros(1).long(), _zeros(1, 1, 2)
     all_classes, own_class = (
         count_layers(roi_head, roi_head._point_predictor(fine, roi, wanted, coarse), point)[0]

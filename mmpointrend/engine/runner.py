@@ -35,6 +35,7 @@ from mmpointrend.engine.checks import (
     checked_config,
     name_files_on_loading,
     naming_the_dataset,
+    share_test_cfg,
     watch_labels,
     without_idle_workers,
 )
@@ -143,6 +144,7 @@ class CheckedRunner(ResumingRunner):
         with without_pickles(model if isinstance(model, dict) else {}):
             built = super().build_model(model)
         check_model(built)
+        share_test_cfg(built)
         return built
 
     @staticmethod

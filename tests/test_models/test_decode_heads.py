@@ -269,6 +269,30 @@ def test_tensor_mode_renders_with_the_heads_own_defaults():
         theirs(inputs, samples, mode='tensor')
 
 
+def test_tensor_mode_that_renders_otherwise_than_predict_is_said_once(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        'mmpointrend.models.decode_heads.pointrend_head.print_log',
+        lambda line, *args: lines.append(line),
+    )
+    model = build_segmentor(pointrend(subdivision_steps=1)).eval()
+    inputs, samples = semantic_batch()
+    model.predict(inputs, copy.deepcopy(samples))
+    for _ in range(2):
+        model(inputs, samples, mode='tensor')
+    (said,) = lines
+    assert "'subdivision_steps': 1" in said and "'subdivision_steps': 2" in said
+
+
+def test_tensor_mode_can_share_the_models_test_cfg():
+    model = build_segmentor(pointrend(subdivision_steps=1)).eval()
+    model.decode_head.share_test_cfg(model.test_cfg)
+    inputs, samples = semantic_batch()
+    rendered = model(inputs, samples, mode='tensor')
+    predicted = model.inference(inputs, [sample.metainfo for sample in samples])
+    assert torch.equal(rendered, predicted)
+
+
 def test_flops_are_counted():
     model = build_segmentor(pointrend()).eval()
     info = get_model_complexity_info(model, (3, HEIGHT, WIDTH), show_table=False, show_arch=False)

@@ -35,6 +35,7 @@ from mmpointrend.engine.checks.settings import (
     check_model_config,
     check_test_settings,
     check_train_settings,
+    share_test_cfg,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     'leaves',
     'name_files_on_loading',
     'naming_the_dataset',
+    'share_test_cfg',
     'watch_labels',
     'without_idle_workers',
 ]

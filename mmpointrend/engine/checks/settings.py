@@ -20,6 +20,7 @@ __all__ = [
     'check_model_config',
     'check_test_settings',
     'check_train_settings',
+    'share_test_cfg',
     'single_pixel_norms',
 ]
 
@@ -99,6 +100,18 @@ def check_model(model: nn.Module) -> None:
         head.check_features(levels, (_SIDE, _SIDE))
     else:
         head.check_features(levels)
+
+
+def share_test_cfg(model: nn.Module) -> None:
+    """Let a semantic model of ours render in ``mode='tensor'`` as it does in ``predict``.
+
+    Args:
+        model: The model as it was built.
+    """
+    model = _unwrapped(model)
+    head = _head_of(model)
+    if hasattr(head, 'share_test_cfg'):
+        head.share_test_cfg(getattr(model, 'test_cfg', None))
 
 
 def _head_of(model: nn.Module) -> Any:

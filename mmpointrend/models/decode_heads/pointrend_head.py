@@ -6,9 +6,11 @@ backbone.
 """
 
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -136,6 +138,8 @@ class PointRendHead(BaseModule):
             'scale_factor': scale_factor,
         }
         Rendering.from_config(self.rendering_defaults, 'decode_head')
+        self._tested: dict[str, int] | None = None
+        self._has_warned = False
         self.observer: SubdivisionObserver | None = None
 
     def _build_point_head(self, config: dict) -> SemanticPointHead:
@@ -194,7 +198,31 @@ class PointRendHead(BaseModule):
         Returns:
             Logits, shape (B, K, h * scale_factor**steps, w * scale_factor**steps) for coarse logits of (h, w).
         """
+        if self._tested not in (None, self.rendering_defaults) and not self._has_warned:
+            self._has_warned = True
+            print_log(
+                f"mode='tensor' renders with decode_head's {self.rendering_defaults}, predict with model.test_cfg's "
+                f'{self._tested}: mmseg hands no test_cfg over, so set these keys in decode_head too',
+                'current',
+                logging.WARNING,
+            )
         return self._render(inputs, {})
+
+    def share_test_cfg(self, test_cfg: Mapping | None) -> None:
+        """Let ``mode='tensor'`` render as ``predict`` does, to which mmseg hands the model's ``test_cfg``.
+
+        :class:`mmpointrend.engine.CheckedRunner` does this for the models that it builds.
+
+        Args:
+            test_cfg: The model's; keys that it lacks stay the head's defaults.
+        """
+        self.rendering_defaults = self._asked(test_cfg)
+
+    def _asked(self, test_cfg: Mapping | None) -> dict[str, int]:
+        """Arguments of rendering by key; those that a test_cfg lacks are the head's defaults."""
+        return {
+            key: (test_cfg or {}).get(key, value) for key, value in self.rendering_defaults.items()
+        }
 
     def predict(
         self, inputs: list[Tensor], batch_img_metas: list[dict], test_cfg: Mapping
@@ -209,6 +237,7 @@ class PointRendHead(BaseModule):
         Returns:
             Logits, shape (B, K, height, width).
         """
+        self._tested = self._asked(test_cfg)
         logits = self._render(inputs, test_cfg or {})
         resize = functools.partial(
             self.coarse_head.predict_by_feat, batch_img_metas=batch_img_metas

@@ -5,7 +5,8 @@ R RoIs of all images together, C channels over all fine levels, P points.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from mmcv.ops import SimpleRoIAlign
@@ -20,7 +21,23 @@ from mmpointrend.points import (
     sample_features,
 )
 
-__all__ = ['BoxFeatures', 'covered_sizes']
+__all__ = ['BoxFeatures', 'FineLevels', 'covered_sizes']
+
+
+class FineLevels(NamedTuple):
+    """The feature levels that points are read from.
+
+    Attributes:
+        indices: Their places among the RoI head's feature levels.
+        strides: The stride of each.
+    """
+
+    indices: tuple[int, ...]
+    strides: tuple[float, ...]
+
+    def of(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The levels (B, C_l, H, W) among all of the RoI head's."""
+        return tuple(x[index] for index in self.indices)
 
 
 class BoxFeatures:
@@ -39,23 +56,36 @@ class BoxFeatures:
     Args:
         x: Feature levels, each (B, C_l, H, W), as many as the extractor has or more.
         rois: Image number and box in pixels of the network's input, shape (R, 5).
-        extractor: The mask RoI extractor, whose levels are the fine feature levels.
+        extractor: The mask RoI extractor, which sees the first levels.
         with_gradients: Whether the features are for a training step.
+        fine: The levels of the points; the extractor's if it is None.
     """
 
     def __init__(
-        self, x: Sequence[Tensor], rois: Tensor, extractor: BaseRoIExtractor, with_gradients: bool
+        self,
+        x: Sequence[Tensor],
+        rois: Tensor,
+        extractor: BaseRoIExtractor,
+        with_gradients: bool,
+        fine: FineLevels | None = None,
     ) -> None:
         self._levels = x[: extractor.num_inputs]
         self._rois, self._extractor = rois, extractor
-        self._sizes = covered_sizes(self._levels, extractor.featmap_strides, rois)
+        strides = dict(enumerate(extractor.featmap_strides))
+        self._coarse = tuple(strides)
+        self._fine = self._coarse if fine is None else fine.indices
+        if fine is not None:
+            strides.update(zip(fine.indices, fine.strides, strict=True))
+        read = {index: x[index] for index in strides}
+        sizes = covered_sizes(list(read.values()), list(strides.values()), rois)
+        self._sizes = dict(zip(read, sizes, strict=True))
         boxes, images = rois[:, 1:], rois[:, 0].long()
-        self._samplers: list[Callable[[Tensor], Tensor]] = [
-            BoxSampler(level, boxes / size.repeat(2), images)
+        self._samplers: dict[int, Callable[[Tensor], Tensor]] = {
+            index: BoxSampler(level, boxes / self._sizes[index].repeat(2), images)
             if with_gradients
             else functools.partial(sample_features, level, map_index=images)
-            for level, size in zip(self._levels, self._sizes, strict=True)
-        ]
+            for index, level in read.items()
+        }
 
     def at(self, points: Tensor) -> Tensor:
         """Features at points.
@@ -66,16 +96,16 @@ class BoxFeatures:
         Returns:
             Features, shape (R, P, C).
         """
-        return self._sample(self._in_levels(points))
+        return self._sample(self._in_levels(points, self._fine))
 
-    def _in_levels(self, points: Tensor) -> list[Tensor]:
+    def _in_levels(self, points: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """Points (R, P, 2) of RoIs in ``[0, 1]^2`` of each level."""
         in_image = roi_points_to_image(self._rois[:, 1:], points)
-        return [in_image / size for size in self._sizes]
+        return {index: in_image / self._sizes[index] for index in levels}
 
-    def _sample(self, points: Sequence[Tensor]) -> Tensor:
+    def _sample(self, points: Mapping[int, Tensor]) -> Tensor:
         """Features (R, P, C) at points of each level."""
-        features = [sampler(at) for sampler, at in zip(self._samplers, points, strict=True)]
+        features = [self._samplers[index](places) for index, places in points.items()]
         return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
 
     def on_grid(self) -> Tensor:
@@ -90,12 +120,15 @@ class BoxFeatures:
         # mmcv's coordinates go through [-1, 1] and lose their last bits, a hundred-thousandth of a pixel. That matters
         # to no training, but a ReLU whose input is as close to 0 as that has another gradient than mmdet's: with the
         # same bits the gradients of a step differ by 3e-4 instead of 1.5e-3.
-        points_of_levels = [((2 * at - 1) + 1) / 2 for at in self._in_levels(points)]
+        points_of_levels = {
+            index: ((2 * places - 1) + 1) / 2
+            for index, places in self._in_levels(points, self._coarse).items()
+        }
         features = self._sample(points_of_levels)
         return features.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-def covered_sizes(levels: Sequence[Tensor], strides: Sequence[int], rois: Tensor) -> list[Tensor]:
+def covered_sizes(levels: Sequence[Tensor], strides: Sequence[float], rois: Tensor) -> list[Tensor]:
     """Size of what each feature level covers, in pixels of the network's input.
 
     Args:

@@ -13,6 +13,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.roi_heads.box_features import FineLevels
 from mmpointrend.rules import PART, TRUTH, Rule, check, check_size, listed, number, whole
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     'check_mask_loss',
     'check_mask_size',
     'check_point_classes',
+    'choose_fine_levels',
     'fill_in',
     'probe_mask_head',
     'roi_feature_shape',
@@ -160,22 +162,60 @@ def check_point_classes(bbox_head: nn.Module, point_head: nn.Module) -> None:
         )
 
 
-def check_fine_channels(point_head: nn.Module, extractor: BaseRoIExtractor) -> None:
+def choose_fine_levels(strides: Any, boxes: Any, masks: BaseRoIExtractor) -> FineLevels:
+    """Choose the feature levels of the points by their strides.
+
+    Args:
+        strides: ``point_head.featmap_strides``; None takes the levels of the mask RoI extractor.
+        boxes: The box RoI extractor, which says the strides of the feature levels from the first on.
+        masks: The mask RoI extractor.
+
+    Returns:
+        The levels, in the order of ``strides``.
+
+    Raises:
+        ConfigError: A stride is not one of the feature levels', or occurs twice.
+    """
+    if strides is None:
+        own = tuple(masks.featmap_strides)
+        return FineLevels(tuple(range(len(own))), own)
+    key = 'point_head.featmap_strides'
+    check({key: strides}, 'roi_head', {key: listed(number(0))})
+    of_masks, of_boxes = (list(getattr(part, 'featmap_strides', ())) for part in (masks, boxes))
+    known = of_boxes if len(of_boxes) > len(of_masks) else of_masks
+    wrong = [stride for stride in strides if stride not in known]
+    if wrong or len(set(strides)) < len(strides):
+        raise ConfigError(
+            f'roi_head.{key} is {list(strides)}: take some of the strides {known} of the feature levels, each once'
+        )
+    return FineLevels(tuple(map(known.index, strides)), tuple(strides))
+
+
+def check_fine_channels(
+    point_head: nn.Module, levels: FineLevels, boxes: Any, masks: BaseRoIExtractor
+) -> None:
     """Refuse a point head that expects other fine-grained features than it will get.
 
     Args:
         point_head: The point head.
-        extractor: The mask RoI extractor, whose levels are the fine feature levels.
+        levels: The fine feature levels.
+        boxes: The box RoI extractor.
+        masks: The mask RoI extractor.
 
     Raises:
         ConfigError: The channels differ.
     """
-    levels = 1 if getattr(extractor, 'aggregation', 'sum') == 'concat' else extractor.num_inputs
-    channels = extractor.out_channels * levels
+    count = len(levels.indices)
+    concatenated = getattr(masks, 'aggregation', 'sum') == 'concat'
+    if type(boxes) is SingleRoIExtractor:
+        # It gives what one level has.
+        channels = boxes.out_channels * count
+    else:
+        channels = masks.out_channels * count // (masks.num_inputs if concatenated else 1)
     if point_head.in_channels != channels:
         raise ConfigError(
-            f'roi_head.point_head.in_channels is {point_head.in_channels}, but the feature levels of '
-            f'roi_head.mask_roi_extractor have {channels} channels together: set it to {channels}'
+            f'roi_head.point_head.in_channels is {point_head.in_channels}, but its feature levels of the strides '
+            f'{list(levels.strides)} have {channels} channels together: set it to {channels}'
         )
 
 

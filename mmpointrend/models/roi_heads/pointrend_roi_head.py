@@ -33,6 +33,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_mask_loss,
     check_mask_size,
     check_point_classes,
+    choose_fine_levels,
     fill_in,
     probe_mask_head,
 )
@@ -101,7 +102,9 @@ class PointRendRoIHead(StandardRoIHead):
     - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (ignored while an ``observer`` is set);
-    - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated.
+    - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
+    - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
+      they are not the coarse head's (paper, section 3.2: one level, or several concatenated).
 
     Attributes:
         observer: Called by the renderer after each step, see :class:`mmpointrend.points.SubdivisionStep`; the
@@ -145,7 +148,13 @@ class PointRendRoIHead(StandardRoIHead):
         with naming('roi_head'):
             super().__init__(**kwargs)
             check_levels_of_extractors(self.bbox_roi_extractor, self.mask_roi_extractor)
-            self._coarse_size = self._init_point_head(_as_ours(point_head))
+            points = _as_ours(point_head)
+            self.fine_levels = choose_fine_levels(
+                points.pop('featmap_strides', None),
+                self.bbox_roi_extractor,
+                self.mask_roi_extractor,
+            )
+            self._coarse_size = self._init_point_head(points)
             self._check_parts()
         if self.train_cfg is not None:
             self.point_selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
@@ -162,7 +171,9 @@ class PointRendRoIHead(StandardRoIHead):
     def _check_parts(self) -> None:
         """Refuse parts that do not fit each other."""
         check_point_classes(self.bbox_head, self.point_head)
-        check_fine_channels(self.point_head, self.mask_roi_extractor)
+        check_fine_channels(
+            self.point_head, self.fine_levels, self.bbox_roi_extractor, self.mask_roi_extractor
+        )
         check_box_settings(self.bbox_head, self.train_cfg, self.test_cfg)
         check_class_weights(self.bbox_head)
         if self.train_cfg is not None:
@@ -258,7 +269,7 @@ class PointRendRoIHead(StandardRoIHead):
         """
         rois = bbox2roi([result.pos_priors for result in sampling_results])
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
-        features = BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients=True)
+        features = self._box_features(x, rois, with_gradients=True)
         on_grid, coarse = self._coarse_logits(features)
         targets = MaskTargets(sampling_results, batch_gt_instances)
         losses = self.mask_head.loss_and_target(coarse, *targets.for_mask_head(), self.train_cfg)[
@@ -281,6 +292,10 @@ class PointRendRoIHead(StandardRoIHead):
         """Logits (R, 1, P) of each RoI's own class at training points (R, P, 2) with their fine features (R, P, C)."""
         return self.point_head(fine, sample_features(coarse, points), labels)
 
+    def _box_features(self, x: Sequence[Tensor], rois: Tensor, with_gradients: bool) -> BoxFeatures:
+        """Features of RoIs (R, 5) for both heads."""
+        return BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients, self.fine_levels)
+
     def _coarse_logits(self, features: BoxFeatures) -> tuple[Tensor, Tensor]:
         """What the coarse head sees of the RoIs, (R, C, h, w), and its logits."""
         on_grid = features.on_grid()
@@ -290,7 +305,7 @@ class PointRendRoIHead(StandardRoIHead):
 
     def _mask_forward(self, x: tuple[Tensor, ...], rois: Tensor, **kwargs: Any) -> dict:
         """mmdet's, on our samples; ``mask_preds`` are the coarse logits."""
-        features = BoxFeatures(x, rois, self.mask_roi_extractor, with_gradients=False)
+        features = self._box_features(x, rois, with_gradients=False)
         mask_feats, mask_preds = self._coarse_logits(features)
         return {'mask_preds': mask_preds, 'mask_feats': mask_feats}
 
@@ -318,9 +333,8 @@ class PointRendRoIHead(StandardRoIHead):
 
         Without labels to logits (r, k, P) of all.
         """
-        strides = self.mask_roi_extractor.featmap_strides
-        levels = x[: len(strides)]
-        sizes = covered_sizes(levels, strides, rois)
+        levels = self.fine_levels.of(x)
+        sizes = covered_sizes(levels, self.fine_levels.strides, rois)
         predictor = self._make_predictor(
             levels,
             rois[:, 0].long(),
@@ -437,7 +451,7 @@ class PointRendRoIHead(StandardRoIHead):
         """
         num_points = check_points(points)
         coarse = self._coarse_logits(
-            BoxFeatures(x, rois, self.mask_roi_extractor, torch.is_grad_enabled())
+            self._box_features(x, rois, with_gradients=torch.is_grad_enabled())
         )[1]
         return self._point_predictor(x, rois, labels, coarse, num_points)(points)[:, 0]
 
