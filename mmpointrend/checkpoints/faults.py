@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
 
-from mmpointrend.errors import CheckpointError, PointRendError
+from mmpointrend.errors import CheckpointError, PointRendError, printable
 
 __all__ = ['DamageError', 'DangerError', 'ForeignError', 'naming_the_file']
 
@@ -48,8 +48,8 @@ def naming_the_file(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Names in the file are a stranger's: no line breaks, no commands to a terminal.
-        predicate = ''.join(c if c.isprintable() else '?' for c in _predicate(error))
-        raise CheckpointError(f'the checkpoint {name} {predicate}.') from error
+        sentence = printable(f'the checkpoint {name} {_predicate(error)}.').replace('\n', '?')
+        raise CheckpointError(sentence) from error
 
 
 def _predicate(error: Exception) -> str:

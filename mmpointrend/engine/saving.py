@@ -18,7 +18,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mmpointrend.engine.finite_loss import refuse_spoilt_weights
-from mmpointrend.errors import OutputError, PointRendError
+from mmpointrend.errors import OutputError, PointRendError, printable
 from mmpointrend.registry import HOOKS
 
 __all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'complain_once', 'naming_the_disk']
@@ -70,15 +70,25 @@ def _sentence(error: OSError, otherwise: str) -> str | None:
 
 
 def complain_once(logger: logging.Logger) -> None:
-    """Let a log file on a full disk cost one sentence, and not a traceback a line.
+    """Let a log file on a full disk cost one sentence, and not a traceback a line, and names that
+    strangers chose be letters in it.
 
     Args:
         logger: Its file handlers are altered; the run goes on without the file.
     """
+    logger.addFilter(_make_printable)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             # What ``logging`` calls where a handler fails, on an object that mmengine has made.
             vars(handler)['handleError'] = partial(_complain, handler, said=[])
+
+
+def _make_printable(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    clean = printable(message)
+    if clean != message:
+        record.msg, record.args = clean, ()
+    return True
 
 
 def _complain(handler: logging.FileHandler, record: logging.LogRecord, said: list[str]) -> None:
