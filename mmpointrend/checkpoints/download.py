@@ -112,7 +112,8 @@ def _why(error: Exception) -> str:
     if not text or isinstance(error, HTTPException):
         # A server that breaks the protocol is quoted by the error.
         return type(error).__name__
-    if isinstance(error, HTTPError):
+    # Only of a redirection is more to be said than the code, in the server's words.
+    if isinstance(error, HTTPError) and not 300 <= error.code < 400:
         text = f'HTTP Error {error.code}: {responses.get(error.code) or "no known reason"}'
     return printable(text.splitlines()[0][:200])
 

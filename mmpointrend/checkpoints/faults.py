@@ -48,8 +48,8 @@ def naming_the_file(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Names in the file are a stranger's: no line breaks, no commands to a terminal.
-        sentence = printable(f'the checkpoint {name} {_predicate(error)}.').replace('\n', '?')
-        raise CheckpointError(sentence) from error
+        predicate = printable(_predicate(error)).replace('\n', '?')
+        raise CheckpointError(f'the checkpoint {name} {predicate}.') from error
 
 
 def _predicate(error: Exception) -> str:
