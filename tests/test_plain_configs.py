@@ -1,3 +1,6 @@
+# Copyright (c) The mmpointrend authors.
+"""Configs that are data call nothing, wherever they come from."""
+
 import os
 
 import pytest

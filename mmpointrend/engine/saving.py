@@ -181,6 +181,14 @@ class AtomicLocalBackend(LocalBackend):
             part.unlink(missing_ok=True)
 
 
+@master_only
+def _clear_pointer(pointer: Path) -> None:
+    """Take away what mmengine would write through, or wait for: a link in a folder that came from elsewhere
+    leads to any file of the user's."""
+    if pointer.is_symlink() or pointer.is_fifo():
+        pointer.unlink()
+
+
 _BACKEND = 'mmpointrend.atomic'
 register_backend(_BACKEND, AtomicLocalBackend, force=True)
 
@@ -223,6 +231,7 @@ class SafeCheckpointHook(CheckpointHook):
         for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()
+        _clear_pointer(Path(runner.work_dir) / 'last_checkpoint')
 
     def _own(self, best: Any) -> str | None:
         """The best checkpoint of that name in the run's own folder."""

@@ -1,3 +1,6 @@
+# Copyright (c) The mmpointrend authors.
+"""Downloads from servers that do not play by the rules."""
+
 import socket
 import threading
 import time
