@@ -21,7 +21,13 @@ from mmpointrend.engine.finite_loss import refuse_spoilt_weights
 from mmpointrend.errors import OutputError, PointRendError, printable
 from mmpointrend.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'complain_once', 'naming_the_disk']
+__all__ = [
+    'AtomicLocalBackend',
+    'SafeCheckpointHook',
+    'clear_link',
+    'complain_once',
+    'naming_the_disk',
+]
 
 # What a place says that cannot be written, and what to do.
 _FULL = 'free some space there or write elsewhere; what was saved before is kept'
@@ -67,6 +73,18 @@ def _sentence(error: OSError, otherwise: str) -> str | None:
         return None
     done, mend = _REFUSALS[error.errno]
     return f'{error.filename or otherwise} cannot be {done} ({error.strerror}): {mend}.'
+
+
+@master_only
+def clear_link(path: Path) -> None:
+    """Take away what mmengine would write through, or wait for: a link in a folder that came from elsewhere
+    leads to any file of the user's.
+
+    Args:
+        path: A file that is written anew.
+    """
+    if path.is_symlink() or path.is_fifo():
+        path.unlink()
 
 
 def complain_once(logger: logging.Logger) -> None:
@@ -181,14 +199,6 @@ class AtomicLocalBackend(LocalBackend):
             part.unlink(missing_ok=True)
 
 
-@master_only
-def _clear_pointer(pointer: Path) -> None:
-    """Take away what mmengine would write through, or wait for: a link in a folder that came from elsewhere
-    leads to any file of the user's."""
-    if pointer.is_symlink() or pointer.is_fifo():
-        pointer.unlink()
-
-
 _BACKEND = 'mmpointrend.atomic'
 register_backend(_BACKEND, AtomicLocalBackend, force=True)
 
@@ -231,7 +241,7 @@ class SafeCheckpointHook(CheckpointHook):
         for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()
-        _clear_pointer(Path(runner.work_dir) / 'last_checkpoint')
+        clear_link(Path(runner.work_dir) / 'last_checkpoint')
 
     def _own(self, best: Any) -> str | None:
         """The best checkpoint of that name in the run's own folder."""

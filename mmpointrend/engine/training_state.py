@@ -8,6 +8,7 @@ import inspect
 import logging
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -230,7 +231,7 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.numel() == 1
     # Whole numbers may be longer than any float.
-    return type(value) in (int, float) and abs(value) <= 1e300
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= 1e300
 
 
 def settings(runner: Runner) -> dict[str, Any]:
