@@ -231,7 +231,8 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.numel() == 1
     # Whole numbers may be longer than any float.
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= 1e300
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    return is_real and bool(abs(value) <= 1e300)
 
 
 def settings(runner: Runner) -> dict[str, Any]:
