@@ -8,6 +8,7 @@ asks for, and its metafiles, configs and annotations all go through that registe
 """
 
 import json
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ _NO_JSON = (*_PICKLES, '.yaml', '.yml')
 
 # mmdet's largest metafile has some thousand values, nested ten deep.
 _MAX_VALUES, _MAX_DEPTH = 1_000_000, 100
+_LONGEST_YAML = 64 * 2**20
 # YAML reads 1:30:00 as a number of base 60, in a time that grows with the square of the length.
 _LONG_NUMBER = re.compile(r'[-+.:_0-9]{1000,}')
 
@@ -77,6 +79,17 @@ def check_regular(path: str | Path, what: str) -> None:
         raise InputError(f'{what} {path} is {kind}: give a file.')
 
 
+def _check_text(path: str | Path, what: str) -> None:
+    """Refuse what is not a file of text: no regular one, or one with a hole, which an archive of a few
+    bytes unpacks to any length."""
+    check_regular(path, what)
+    with open(path, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        # Without a hole the first one is the end; systems without holes have no such question.
+        if size and hasattr(os, 'SEEK_HOLE') and os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size:
+            raise InputError(f'{what} {path} has a hole without content in it: copy it anew.')
+
+
 def read_json(
     path: str | Path, what: str = 'the annotation file', backend_args: dict[str, Any] | None = None
 ) -> Any:
@@ -101,13 +114,15 @@ def read_json(
     local = (backend_args or {}).get('backend', 'local') == 'local'
     try:
         if local and '://' not in str(path):
-            check_regular(path, what)
+            _check_text(path, what)
             # Some editors put a byte order mark before the text.
             with open(path, encoding='utf-8-sig') as file:
                 return json.load(file)
         return json.loads(fileio.get(path, backend_args=backend_args))
     except RecursionError as error:
         raise InputError(f'{what} {path} is nested too deeply; copy it anew.') from error
+    except MemoryError as error:
+        raise InputError(f'{what} {path} does not fit into memory.') from error
     except InputError:
         raise
     except OSError as error:
@@ -129,7 +144,9 @@ def read_yaml(path: str | Path) -> Any:
         InputError: The file is missing, not YAML, asks for objects of Python, or is too deep or
             too large when its aliases are followed.
     """
-    check_regular(path, 'the file')
+    _check_text(path, 'the file')
+    if Path(path).stat().st_size > _LONGEST_YAML:
+        raise InputError(f'{path} is longer than any file of settings ({_LONGEST_YAML:,} bytes).')
     try:
         return _values_of(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
@@ -205,7 +222,8 @@ def inside(folder: str | Path, name: Any, *, follow_links: bool = False) -> Path
     if not follow_links:
         try:
             root, real = Path(folder).resolve(), path.resolve()
-        except (OSError, RuntimeError) as error:
+        # Text that no file system takes: half a character pair of JSON's.
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f'the file name {name!r:.200} cannot be used ({error}).') from error
         if not real.is_relative_to(root):
             raise InputError(

@@ -14,6 +14,7 @@ __all__ = [
     'InputError',
     'OutputError',
     'PointRendError',
+    'printable',
     'sentence_of',
 ]
 
@@ -44,6 +45,19 @@ class OutputError(PointRendError, OSError):
     it."""
 
 
+def printable(text: str) -> str:
+    """Make names that strangers chose fit for a terminal and a log.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The same with '?' for commands to a terminal and for halves of character pairs, which no file
+        takes; line breaks and tabs stay.
+    """
+    return ''.join(c if c.isprintable() or c in '\n\t' else '?' for c in text)
+
+
 def sentence_of(error: PointRendError) -> str:
     """Sentence of an error, also of one that crossed a data-loading worker.
 
@@ -58,4 +72,4 @@ def sentence_of(error: PointRendError) -> str:
     """
     text = str(error)
     last_entry = re.split(rf'^{__name__}\.\w+: ', text, flags=re.MULTILINE)[-1]
-    return last_entry.strip()
+    return printable(last_entry.strip())

@@ -221,3 +221,18 @@ def test_pickles_are_refused_where_data_is_read(canary, tmp_path):
     # Elsewhere they are mmengine's own affair, as the predictions of a test are.
     mmengine.dump([1], str(path))
     assert mmengine.load(str(path)) == [1]
+
+
+@pytest.mark.parametrize('read', [read_json, read_yaml])
+def test_a_file_of_holes_takes_no_memory(read, tmp_path):
+    path = tmp_path / 'long.json'
+    with path.open('wb') as file:
+        file.write(b'{')
+        file.truncate(2**42)
+    with pytest.raises(InputError, match='has a hole without content in it'):
+        read(path)
+
+
+def test_a_name_that_no_file_system_takes_is_refused(tmp_path):
+    with pytest.raises(InputError, match='cannot be used'):
+        inside(tmp_path, json.loads('"\\ud800.png"'))

@@ -8,14 +8,16 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse, responses
 from pathlib import Path
+from threading import Thread
+from urllib.error import HTTPError
 
 import torch
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from mmpointrend.errors import CheckpointError, PointRendError
+from mmpointrend.errors import CheckpointError, PointRendError, printable
 
 __all__ = ['cached_file', 'download']
 
@@ -107,16 +109,20 @@ def _why(error: Exception) -> str:
     # urllib wraps what the system says.
     reason = getattr(error, 'reason', None)
     text = str(error if reason is None or hasattr(error, 'code') else reason).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    if not text or isinstance(error, HTTPException):
+        # A server that breaks the protocol is quoted by the error.
+        return type(error).__name__
+    # Only of a redirection is more to be said than the code, in the server's words.
+    if isinstance(error, HTTPError) and not 300 <= error.code < 400:
+        text = f'HTTP Error {error.code}: {responses.get(error.code) or "no known reason"}'
+    return printable(text.splitlines()[0][:200])
 
 
 def _fetch(url: str, target: Path, check: Callable[[Path], object]) -> None:
-    request = urllib.request.Request(url, headers={'User-Agent': 'mmpointrend'})
     unfinished = target.with_name(f'{target.name}.{uuid.uuid4().hex[:8]}.part')
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
-            print_log(f'Downloading {url} to {target}.', 'current')
-            digest = _receive(response, unfinished)
+        print_log(f'Downloading {url} to {target}.', 'current')
+        digest = _Transfer(url, unfinished).run_to_the_end()
         promised = _hash_in(target.name)
         if promised is not None and not digest.startswith(promised):
             raise CheckpointError(
@@ -130,28 +136,70 @@ def _fetch(url: str, target: Path, check: Callable[[Path], object]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _receive(response: HTTPResponse, path: Path) -> str:
-    """Write a response to a file.
+class _Transfer(Thread):
+    """A download that is given up if nothing comes.
 
-    Returns:
-        SHA-256 of the content.
+    The socket's own limit is one for each read, and http.client reads headers, answers of "continue" and
+    what follows the last chunk for as long as a server sends them.
     """
-    length = response.headers.get('Content-Length', '')
-    announced = int(length) if length.isdecimal() else None
-    most = min(_MOST_BYTES, shutil.disk_usage(path.parent).free - _SPARE_BYTES)
-    if (announced or 0) > most:
-        raise OSError(f'it has {announced:,} bytes, and there is place for {max(most, 0):,}')
-    digest, received, start = hashlib.sha256(), 0, time.monotonic()
-    with path.open('xb') as file:
-        while chunk := response.read1(_CHUNK):
-            received += len(chunk)
-            seconds = time.monotonic() - start
-            if received > most:
-                raise OSError(f'it does not end after {most:,} bytes')
-            if seconds > _PATIENCE and received < _SLOWEST * seconds:
-                raise OSError(f'only {received:,} bytes came in {seconds:.0f} seconds')
-            digest.update(chunk)
-            file.write(chunk)
-    if announced is not None and received != announced:
-        raise OSError(f'the connection broke off after {received:,} of {announced:,} bytes')
-    return digest.hexdigest()
+
+    def __init__(self, url: str, path: Path) -> None:
+        super().__init__(daemon=True)
+        self._url, self._path = url, path
+        self._received = 0
+        self._is_given_up = False
+        self._digest = ''
+        self._error: Exception | None = None
+
+    def run_to_the_end(self) -> str:
+        """Download.
+
+        Returns:
+            SHA-256 of the content.
+        """
+        self.start()
+        seen, since = -1, 0.0
+        while self.is_alive():
+            if self._received > seen:
+                seen, since = self._received, time.monotonic()
+            elif time.monotonic() - since > 2 * _PATIENCE:
+                self._is_given_up = True
+                raise OSError(f'nothing came for {2 * _PATIENCE} seconds')
+            self.join(0.1)
+        if self._error is not None:
+            raise self._error
+        return self._digest
+
+    def run(self) -> None:
+        """Receive the file, in the thread."""
+        try:
+            request = urllib.request.Request(self._url, headers={'User-Agent': 'mmpointrend'})
+            with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
+                self._digest = self._receive(response)
+        except Exception as error:
+            self._error = error
+
+    def _receive(self, response: HTTPResponse) -> str:
+        """Write a response to the file."""
+        length = response.headers.get('Content-Length', '')
+        announced = int(length) if length.isdecimal() else None
+        most = min(_MOST_BYTES, shutil.disk_usage(self._path.parent).free - _SPARE_BYTES)
+        if (announced or 0) > most:
+            raise OSError(f'it has {announced:,} bytes, and there is place for {max(most, 0):,}')
+        digest, start = hashlib.sha256(), time.monotonic()
+        with self._path.open('xb') as file:
+            while (chunk := response.read1(_CHUNK)) and not self._is_given_up:
+                self._received += len(chunk)
+                received = self._received
+                seconds = time.monotonic() - start
+                if received > most:
+                    raise OSError(f'it does not end after {most:,} bytes')
+                if seconds > _PATIENCE and received < _SLOWEST * seconds:
+                    raise OSError(f'only {received:,} bytes came in {seconds:.0f} seconds')
+                digest.update(chunk)
+                file.write(chunk)
+        if announced is not None and self._received != announced:
+            raise OSError(
+                f'the connection broke off after {self._received:,} of {announced:,} bytes'
+            )
+        return digest.hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
 
-from mmpointrend.errors import CheckpointError, PointRendError
+from mmpointrend.errors import CheckpointError, PointRendError, printable
 
 __all__ = ['DamageError', 'DangerError', 'ForeignError', 'naming_the_file']
 
@@ -48,7 +48,7 @@ def naming_the_file(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Names in the file are a stranger's: no line breaks, no commands to a terminal.
-        predicate = ''.join(c if c.isprintable() else '?' for c in _predicate(error))
+        predicate = printable(_predicate(error)).replace('\n', '?')
         raise CheckpointError(f'the checkpoint {name} {predicate}.') from error
 
 

@@ -8,6 +8,7 @@ each checkpoint, so that it cannot read back what it wrote. :func:`allow_mmengin
 exactly these types; safe loading itself stays on.
 """
 
+import logging
 import os
 import pickle
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 
 from mmpointrend.checkpoints.array_pickle import ARRAY_PARTS, first_unknown
 from mmpointrend.checkpoints.faults import DamageError, DangerError, ForeignError, naming_the_file
@@ -27,9 +29,12 @@ from mmpointrend.checkpoints.torch_files import (
     check_legacy,
     is_legacy,
 )
+from mmpointrend.errors import printable
+from mmpointrend.plain_configs import complaint_about_text
 
 __all__ = ['allow_mmengine_checkpoints', 'check_integrity', 'load_from_local', 'read_checkpoint']
 
+_LONGEST_NAME = 1000
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -121,6 +126,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any, name: str) -
         path = Path(filename).expanduser()
         checkpoint = _read(path, check_regular(path), map_location)
         _check_content(checkpoint)
+    _leave_out_programs(checkpoint, name)
     return checkpoint
 
 
@@ -176,11 +182,16 @@ def _check_content(checkpoint: Any) -> None:
         )
     if not isinstance(checkpoint.get('meta') or {}, dict):
         raise DamageError('its meta and message_hub have to be dicts')
-    strange = next((key for key in weights if not isinstance(key, str)), None)
-    if strange is not None:
-        raise ForeignError(
-            f'has a tensor named {strange!r}, which is not a string; give a checkpoint of a model'
-        )
+    for key, value in weights.items():
+        if not isinstance(key, str):
+            raise ForeignError(
+                f'has a tensor named {key!r:.100}, which is not a string; give a checkpoint of a model'
+            )
+        # Names are printed: no commands to a terminal, and nothing that a log cannot hold.
+        if not key.isprintable() or len(key) > _LONGEST_NAME:
+            raise DamageError(f'a tensor has the name {key[:100]!r}')
+        if isinstance(value, torch.Tensor) and value.is_meta:
+            raise DamageError(f'{key} has a shape and no content')
     _check_versions(weights)
 
 
@@ -194,3 +205,28 @@ def _check_versions(weights: dict[str, Any]) -> None:
         readable &= isinstance(layer, dict) and isinstance(layer.get('version'), int | None)
     if attributes or not readable:
         raise DamageError('the versions of its layers cannot be read')
+
+
+def _leave_out_programs(checkpoint: dict[str, Any], name: str) -> None:
+    """Take out configs that are more than values: inferencers and mmengine's runner run the text."""
+    meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
+    info = hub.get('runtime_info') if isinstance(hub, dict) else None
+    complaint = None
+    for owner in (info, meta):
+        if isinstance(owner, dict) and 'cfg' in owner:
+            found = complaint_about_text(owner['cfg'])
+            if found is not None:
+                complaint = found
+                del owner['cfg']
+    # Read by mmengine's runner, where mmcv 1 wrote it; our converter writes a name there.
+    meta = meta if isinstance(meta, dict) else {}
+    text = meta.get('config', '')
+    if not re.fullmatch(r'[\w./-]*', str(text)) and complaint_about_text(text) is not None:
+        del meta['config']
+    if complaint is not None:
+        print_log(
+            f'The config in the checkpoint {name} {printable(complaint)}; it is left out, for an inferencer '
+            'would run it: give the inferencer a config of your own.',
+            'current',
+            logging.WARNING,
+        )

@@ -6,6 +6,7 @@ checkpoint's ``meta``; what of that is plain data is kept as JSON in the header'
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,8 @@ def _check_header(path: Path) -> dict[str, Any]:
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise DamageError(f'its header has {twin!r} twice')
+        counts = Counter(name for name, _ in pairs)
+        raise DamageError(f'its header has {max(counts, key=counts.__getitem__)!r:.100} twice')
     return entries
 
 

@@ -103,10 +103,15 @@ def _shape_reader(shapes: dict[str, torch.Size], report: LoadReport) -> Callable
         report.reshaped = [
             name
             for name in _counted(shapes)
-            if name in state_dict and getattr(state_dict[name], 'shape', None) != shapes[name]
+            if name in state_dict and not _fits(state_dict[name], shapes[name])
         ]
 
     return read_shapes
+
+
+def _fits(value: Any, shape: torch.Size) -> bool:
+    # A sparse tensor cannot be copied into a parameter, whatever its shape.
+    return getattr(value, 'shape', None) == shape and value.layout == torch.strided
 
 
 def _counted(names: Any) -> list[str]:

@@ -13,9 +13,12 @@ from mmengine.config import Config
 
 from mmpointrend.data_files import check_regular, read_json, read_yaml
 from mmpointrend.errors import ConfigError, InputError
+from mmpointrend.plain_configs import complaint_about_types
 
 __all__ = ['read_config', 'task_of']
 
+# mmengine reads a file again for each time that it is named.
+_MOST_BASES = 1000
 _TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
 
 
@@ -32,7 +35,7 @@ def task_of(cfg: Config) -> str:
         ConfigError: ``default_scope`` is neither mmdet nor mmseg.
     """
     scope = cfg.get('default_scope')
-    if scope not in _TASKS:
+    if not isinstance(scope, str) or scope not in _TASKS:
         raise ConfigError(
             f"default_scope is {scope!r}: set it to 'mmdet' for instance or 'mmseg' for semantic "
             "segmentation; types of this package are found by their prefix, 'mmpointrend.<Type>'."
@@ -76,23 +79,48 @@ def _config_of(path: str) -> Config:
             if not isinstance(content, dict):
                 raise ConfigError(f'the config {path} has no keys at its top.')
         _check_bases(Path(path), ())
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
+        complaint = None if kind == '.py' else complaint_about_types(cfg.to_dict())
+        if complaint is not None:
+            raise ConfigError(
+                f'the config {path} {complaint}; name a registered type, or write it as Python if you '
+                'trust it.'
+            )
+        return cfg
     except InputError as error:
         raise ConfigError(str(error)) from error
     except FileNotFoundError as error:
         raise ConfigError(f'the config {path} names a file that is not there ({error}).') from error
     except RecursionError as error:
         raise ConfigError(f'the config {path} is nested too deeply.') from error
+    except Exception as error:
+        # Python fails where its program does; values in places of other kinds fail inside mmengine.
+        if kind == '.py' or isinstance(error, ConfigError):
+            raise
+        reason = str(error).strip().partition('\n')[0] or type(error).__name__
+        raise ConfigError(
+            f'the config {path} cannot be used ({type(error).__name__}: {reason}): correct the entry.'
+        ) from error
 
 
-def _check_bases(path: Path, children: tuple[Path, ...]) -> None:
-    """Refuse a config that is among its own bases: mmengine would go round for ever."""
+def _check_bases(path: Path, children: tuple[Path, ...], count: list[int] | None = None) -> None:
+    """Refuse bases that mmengine would go round for ever, or wait for: a config among its own, a chain
+    that names each of its files several times, a pipe."""
     path = path.resolve()
     if path in children:
         chain = ' <- '.join(str(child) for child in (*children, path))
         raise ConfigError(f'the config {path} inherits itself ({chain}): correct _base_.')
+    count = [0] if count is None else count
+    count[0] += 1
+    if count[0] > _MOST_BASES:
+        raise ConfigError(
+            f'the config {(*children, path)[0]} inherits more than {_MOST_BASES} files, counted as often '
+            'as they are named: correct _base_.'
+        )
+    if children and path.exists():
+        check_regular(path, 'the config')
     for base in _bases_of(path):
-        _check_bases(path.parent / base, (*children, path))
+        _check_bases(path.parent / base, (*children, path), count)
 
 
 def _bases_of(path: Path) -> list[str]:

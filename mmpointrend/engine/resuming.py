@@ -9,7 +9,7 @@ from typing import Any
 
 from mmpointrend.checkpoints.loading import load_from_local
 from mmpointrend.engine.training_state import check_training_state, first_not_finite
-from mmpointrend.errors import CheckpointError
+from mmpointrend.errors import CheckpointError, printable
 
 __all__ = ['find_resumable']
 
@@ -39,6 +39,7 @@ def find_resumable(
         CheckpointError: There are checkpoints, and none of them can be used.
     """
     pointer = Path(work_dir) / 'last_checkpoint'
+    warn = _printing(warn)
     last = _read_pointer(pointer, warn)
     if '://' in last:
         if out_dir is not None and last.startswith(out_dir.rstrip('/') + '/'):
@@ -74,6 +75,11 @@ def find_resumable(
             f'{", ".join(path.name for path in candidates)}); start anew in another --work-dir.'
         )
     return None
+
+
+def _printing(warn: Callable[[str], None]) -> Callable[[str], None]:
+    # Names of files are a stranger's.
+    return lambda sentence: warn(printable(sentence))
 
 
 def _read_pointer(pointer: Path, warn: Callable[[str], None]) -> str:

@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
@@ -11,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmpointrend.engine.checkpoint import LoadReport, watch_loading
 from mmpointrend.engine.resuming import find_resumable
+from mmpointrend.engine.saving import clear_link
 from mmpointrend.engine.training_state import (
     STATE_ERRORS,
     check_resumed,
@@ -37,6 +39,12 @@ class ResumingRunner(Runner):
     # Of a resume in progress: whether all that was saved is asked for, and has been read so far.
     _is_whole = True
     _loaded_weights = False
+
+    def dump_config(self) -> None:
+        """Write the config into ``work_dir``, through no link."""
+        if self.cfg.filename is not None:
+            clear_link(Path(self.work_dir) / Path(self.cfg.filename).name)
+        super().dump_config()
 
     def load_or_resume(self) -> None:
         """Load or resume; automatic resuming takes the newest usable checkpoint of the run.

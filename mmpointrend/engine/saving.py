@@ -18,10 +18,16 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mmpointrend.engine.finite_loss import refuse_spoilt_weights
-from mmpointrend.errors import OutputError, PointRendError
+from mmpointrend.errors import OutputError, PointRendError, printable
 from mmpointrend.registry import HOOKS
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook', 'complain_once', 'naming_the_disk']
+__all__ = [
+    'AtomicLocalBackend',
+    'SafeCheckpointHook',
+    'clear_link',
+    'complain_once',
+    'naming_the_disk',
+]
 
 # What a place says that cannot be written, and what to do.
 _FULL = 'free some space there or write elsewhere; what was saved before is kept'
@@ -69,16 +75,38 @@ def _sentence(error: OSError, otherwise: str) -> str | None:
     return f'{error.filename or otherwise} cannot be {done} ({error.strerror}): {mend}.'
 
 
+@master_only
+def clear_link(path: Path) -> None:
+    """Take away what mmengine would write through, or wait for: a link in a folder that came from elsewhere
+    leads to any file of the user's.
+
+    Args:
+        path: A file that is written anew.
+    """
+    if path.is_symlink() or path.is_fifo():
+        path.unlink()
+
+
 def complain_once(logger: logging.Logger) -> None:
-    """Let a log file on a full disk cost one sentence, and not a traceback a line.
+    """Let a log file on a full disk cost one sentence, and not a traceback a line, and names that
+    strangers chose be letters in it.
 
     Args:
         logger: Its file handlers are altered; the run goes on without the file.
     """
+    logger.addFilter(_make_printable)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             # What ``logging`` calls where a handler fails, on an object that mmengine has made.
             vars(handler)['handleError'] = partial(_complain, handler, said=[])
+
+
+def _make_printable(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    clean = printable(message)
+    if clean != message:
+        record.msg, record.args = clean, ()
+    return True
 
 
 def _complain(handler: logging.FileHandler, record: logging.LogRecord, said: list[str]) -> None:
@@ -213,6 +241,7 @@ class SafeCheckpointHook(CheckpointHook):
         for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[name] = self._own(path)
         self._sweep()
+        clear_link(Path(runner.work_dir) / 'last_checkpoint')
 
     def _own(self, best: Any) -> str | None:
         """The best checkpoint of that name in the run's own folder."""

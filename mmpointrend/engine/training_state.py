@@ -8,6 +8,7 @@ import inspect
 import logging
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -59,10 +60,19 @@ def first_not_finite(state_dict: Any) -> str | None:
             isinstance(value, torch.Tensor)
             and (value.is_floating_point() or value.is_complex())
             and str(name).rpartition('.')[-1] in _LEARNED
-            and not value.isfinite().all()
+            and not _is_finite(value)
         ):
             return str(name)
     return None
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    try:
+        values = value if value.layout == torch.strided else value.to_sparse().coalesce().values()
+        # Numbers of 8 bits know no isfinite.
+        return bool((values.float() if values.itemsize < 2 else values).isfinite().all())
+    except (NotImplementedError, RuntimeError):
+        return True
 
 
 def check_training_state(filename: str, checkpoint: dict[str, Any]) -> None:
@@ -204,6 +214,10 @@ def _foreign_state(optimizer: torch.optim.Optimizer) -> str:
         missing = [name for name in optimizer.defaults if name not in group]
         if missing:
             return f'without {missing[0]} of {kind}'
+        for name, default in optimizer.defaults.items():
+            value = group[name]
+            if type(default) is float and not _is_number(value):
+                return f'{name} is {value!r:.40}'
     for parameter, state in optimizer.state.items():
         for name in ('momentum_buffer', 'exp_avg', 'exp_avg_sq'):
             value = state.get(name)
@@ -211,6 +225,14 @@ def _foreign_state(optimizer: torch.optim.Optimizer) -> str:
                 shapes = tuple(value.shape), tuple(parameter.shape)
                 return f'{name} of shape {shapes[0]} for a parameter of {shapes[1]}'
     return ''
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1
+    # Whole numbers may be longer than any float.
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    return is_real and bool(abs(value) <= 1e300)
 
 
 def settings(runner: Runner) -> dict[str, Any]:

@@ -157,3 +157,19 @@ def test_attributes_that_no_module_can_read(attributes, tmp_path):
     torch.save({'state_dict': weights}, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match=r'a\.pth (is damaged|holds objects)'):
         load_from_local(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'sentence'),
+    [
+        ('\x1b[2J', torch.ones(1), r"is damaged \(a tensor has the name '\\x1b\[2J'\)"),
+        ('a\ud800', torch.ones(1), r"is damaged \(a tensor has the name 'a\\ud800'\)"),
+        ('a' * 2000, torch.ones(1), 'is damaged'),
+        ('a', torch.ones(1, device='meta'), r'is damaged \(a has a shape and no content\)'),
+    ],
+)
+def test_names_that_no_log_takes_and_tensors_without_content(name, value, sentence, tmp_path):
+    path = tmp_path / 'model.pth'
+    torch.save({name: value}, path)
+    with pytest.raises(CheckpointError, match=sentence):
+        load_from_local(path)

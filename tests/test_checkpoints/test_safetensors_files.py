@@ -135,3 +135,10 @@ def test_what_cannot_be_written(tmp_path):
         with pytest.raises(CheckpointError, match=f'{name} cannot be written .*check the rights'):
             save_model(tmp_path / 'none' / name, dict(a=torch.ones(1)), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_twice_among_many_is_found_at_once(tmp_path):
+    names = ','.join(f'"{index}":0' for index in range(100_000))
+    path = write(tmp_path / 'a.safetensors', f'{{{names},"last":0,"last":0}}'.encode())
+    with pytest.raises(CheckpointError, match="its header has 'last' twice"):
+        load_from_local(path)

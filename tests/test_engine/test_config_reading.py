@@ -69,3 +69,39 @@ def test_what_is_no_file(tmp_path):
     ):
         with pytest.raises(ConfigError, match=rf'the config .*{name} {complaint}'):
             read_config(str(tmp_path / name))
+
+
+def test_bases_that_double_at_each_step_end_in_a_sentence(tmp_path):
+    for index in range(30):
+        name = f'{index + 1}.yaml'
+        (tmp_path / f'{index}.yaml').write_text(f'_base_: [{name}, {name}]')
+    (tmp_path / '30.yaml').write_text('a: 1')
+    with pytest.raises(ConfigError, match='inherits more than 1000 files'):
+        read_config(str(tmp_path / '0.yaml'))
+
+
+@pytest.mark.parametrize('suffix', ['py', 'yaml', 'json'])
+def test_a_pipe_as_a_base_is_not_waited_for(suffix, tmp_path):
+    os.mkfifo(tmp_path / f'base.{suffix}')
+    (tmp_path / 'config.yaml').write_text(f'_base_: base.{suffix}')
+    with pytest.raises(ConfigError, match='is a pipe or a device'):
+        read_config(str(tmp_path / 'config.yaml'))
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '_base_: [5]',
+        '_base_: null',
+        '_base_: "\\0.yaml"',
+        '_base_: "mmdet::none.py"',
+        '5: 6',
+        'text: 6',
+        'custom_imports: 5',
+        'custom_imports: {imports: [not_there]}',
+    ],
+)
+def test_values_in_places_of_other_kinds_end_in_a_sentence(text, tmp_path):
+    (tmp_path / 'config.yaml').write_text(text)
+    with pytest.raises(ConfigError, match=r'config\.yaml cannot be used \('):
+        read_config(str(tmp_path / 'config.yaml'))

@@ -14,6 +14,7 @@ from torch import nn
 
 from mmpointrend.engine import SafeCheckpointHook
 from mmpointrend.engine.hooks import AtomicLocalBackend
+from mmpointrend.engine.saving import clear_link
 
 # Half of the second checkpoint is written when the process dies.
 _KILLED_AT_THE_SECOND = """
@@ -166,3 +167,26 @@ def test_hook_is_mmengines_in_all_else():
     assert isinstance(hook, CheckpointHook)
     assert (hook.interval, hook.backend_args) == (3, dict(backend='local'))
     assert SafeCheckpointHook(out_dir='s3://bucket').backend_args is None
+
+
+def test_nothing_is_written_through_links_of_a_folder_that_came_from_elsewhere(tmp_path):
+    mine, run = tmp_path / 'mine', tmp_path / 'run'
+    mine.write_text('mine')
+    run.mkdir()
+    (run / 'last_checkpoint').symlink_to(mine)
+    SafeCheckpointHook(by_epoch=False, interval=1).before_train(Runner(run))
+    assert files(run) == [] and mine.read_text() == 'mine'
+    # What is not a link stays.
+    clear_link(mine)
+    assert mine.read_text() == 'mine'
+
+
+def test_a_config_is_dumped_through_no_link(tiny_data, tmp_path):
+    config = write_config('semantic', tmp_path, tiny_data, length=1)
+    mine, run = tmp_path / 'mine', tmp_path / 'run'
+    mine.write_text('mine')
+    run.mkdir()
+    (run / config.name).symlink_to(mine)
+    run_tool('train', config)
+    assert mine.read_text() == 'mine'
+    assert 'EncoderDecoder' in (run / config.name).read_text()

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from tiny_runs import run_tool, write_config
 
 from mmpointrend.engine import CheckedRunner, IterationSeedHook
+from mmpointrend.engine.training_state import check_resumed, first_not_finite
 from mmpointrend.errors import CheckpointError
 
 
@@ -259,3 +260,26 @@ def test_weights_that_are_no_numbers(content, resume):
     content['state_dict']['decode_head.point_head.fcs.0.conv.weight'][:] = float('nan')
     with pytest.raises(CheckpointError, match=r'holds NaN or Inf in decode_head\.point_head\.fcs'):
         resume(content)
+
+
+def test_numbers_of_every_kind_are_looked_at():
+    ones = torch.ones(4, 4)
+    kinds = [ones.to(torch.float8_e4m3fn), ones.to_sparse(), ones.to(torch.complex64), ones.half()]
+    for value in kinds:
+        assert first_not_finite({'a.weight': value}) is None
+    for value in (torch.full((2,), torch.nan).to(torch.float8_e4m3fn), (ones / 0).to_sparse()):
+        assert first_not_finite({'a.weight': value}) == 'a.weight'
+
+
+@pytest.mark.parametrize('value', ['x', None, 2**2000, float('nan')])
+def test_settings_of_an_optimizer_that_are_no_numbers(value):
+    class Wrapper:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+
+    class Run:
+        train_loop, optim_wrapper = None, Wrapper
+
+    check_resumed(Run, 'a.pth')
+    Wrapper.optimizer.param_groups[0]['momentum'] = value
+    with pytest.raises(CheckpointError, match=r'another optimizer \(momentum is '):
+        check_resumed(Run, 'a.pth')

@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     checkpoint = CheckpointLoader.load_checkpoint(args.source, map_location='cpu')
     weights = checkpoint.get('state_dict', checkpoint)
-    meta = checkpoint.get('meta', {}) if weights is not checkpoint else {}
+    meta = (checkpoint.get('meta') if weights is not checkpoint else None) or {}
     target = output_file(args.target)
     save_model(target, weights, {key: meta[key] for key in _KEPT if key in meta})
     print(f'{target}: {len(weights)} tensors')

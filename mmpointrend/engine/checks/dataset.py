@@ -1,7 +1,6 @@
 # Copyright (c) The mmpointrend authors.
 """Datasets that cannot be read, or lack images, masks or classes."""
 
-import json
 import logging
 import reprlib
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from mmpointrend.data_files import without_pickles
+from mmpointrend.data_files import read_json, without_pickles
 from mmpointrend.engine.checks.annotations import pipeline_steps
 from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
@@ -205,9 +204,9 @@ def _joined(root: str, path: str) -> Path:
 
 def _complaint_about_json(path: Path) -> str | None:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        return f'the annotation file {path} is damaged or no JSON ({error}); copy it anew.'
+        content = read_json(path)
+    except InputError as error:
+        return str(error)
     needed = ('images', 'annotations', 'categories')
     lacking = [
         key
