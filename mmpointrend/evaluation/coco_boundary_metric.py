@@ -93,7 +93,8 @@ class CocoBoundaryMetric(CocoMetric):
         self.ann_file = ann_file
         if ann_file is not None:
             content = read_json(ann_file, backend_args=self.backend_args)
-            self._take_truth(number_annotations(content, ann_file))
+            boxes = not {'segm', 'boundary'}.issuperset(names)
+            self._take_truth(number_annotations(content, ann_file, boxes=boxes))
 
     def _take_truth(self, content: dict[str, Any]) -> None:
         """Indexes the annotations, for boxes and for masks, as mmdet does for a file."""

@@ -1,8 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """Datasets that cannot be read, or lack images, masks or classes."""
 
-import json
 import logging
+import os
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from mmpointrend.data_files import without_pickles
+from mmpointrend.data_files import check_regular, read_json, without_pickles
 from mmpointrend.engine.checks.annotations import pipeline_steps
 from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
@@ -65,9 +65,11 @@ def naming_the_dataset(config: dict[str, Any]) -> Iterator[None]:
         config: The dataset's config, with its ``data_root``, ``ann_file`` and ``data_prefix``.
 
     Raises:
-        InputError: A file or folder is missing or unreadable; any other error is passed on as it
-            is.
+        InputError: A file or folder is missing or unreadable, or an annotation file has no end; any
+            other error is passed on as it is.
     """
+    for leaf in leaves(config):
+        _check_end(leaf)
     try:
         yield
     except PointRendError:
@@ -104,6 +106,16 @@ def build_dataset(config: dict[str, Any]) -> Any:
         dataset = DATASETS.build(checked_config(config))
     check_dataset(dataset)
     return dataset
+
+
+def _check_end(config: dict[str, Any]) -> None:
+    """Refuse a pipe or a device as annotations, which would be read for ever."""
+    path = config.get('ann_file') if isinstance(config, dict) else None
+    if not isinstance(path, str) or '://' in path:
+        return
+    path = os.path.join(config.get('data_root') or '', path)
+    if os.path.exists(path) and not os.path.isdir(path):
+        check_regular(path, 'the annotation file')
 
 
 def _no_image(config: dict[str, Any]) -> str:
@@ -205,9 +217,9 @@ def _joined(root: str, path: str) -> Path:
 
 def _complaint_about_json(path: Path) -> str | None:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        return f'the annotation file {path} is damaged or no JSON ({error}); copy it anew.'
+        content = read_json(path)
+    except InputError as error:
+        return str(error)
     needed = ('images', 'annotations', 'categories')
     lacking = [
         key
