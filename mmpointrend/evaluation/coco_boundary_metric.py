@@ -142,11 +142,13 @@ class CocoBoundaryMetric(CocoMetric):
                 f'the tested image of id {number!r} is not in {self.ann_file}: set ann_file to the '
                 'annotations of the dataset that is tested.'
             )
-        if not self._compares_masks or not self._coco_api.imgToAnns.get(number):
+        if not self._compares_masks:
             return
         stated = (entry.get('height'), entry.get('width'))
-        # Masks of different sizes have no IoU, without a word.
-        if stated != size:
+        # Masks of different sizes have no IoU, without a word; those of an image without objects
+        # need none, but pycocotools reads a size.
+        annotated = self._coco_api.imgToAnns.get(number)
+        if stated != size if annotated else not all(type(side) is int for side in stated):
             raise InputError(
                 f'the image {number!r} has height and width {stated} in {self.ann_file}, but is of '
                 f'{size} where it is tested: correct the entry.'

@@ -32,8 +32,8 @@ def number_annotations(content: Any, source: str, *, boxes: bool = False) -> dic
     """Check the ids and numbers of a COCO file and number its annotations from 1.
 
     Args:
-        content: The file as loaded from JSON; its annotations are changed in place. One without
-            ``annotations`` has none; an annotation without ``iscrowd`` is not a crowd.
+        content: The file as loaded from JSON; it is changed in place. One without ``annotations``
+            has none; an annotation without ``iscrowd`` is not a crowd; sizes of 64.0 are 64.
         source: Path of the file, for messages.
         boxes: Whether boxes are compared, so that every annotation must have one.
 
@@ -65,6 +65,11 @@ def number_annotations(content: Any, source: str, *, boxes: bool = False) -> dic
         raise InputError(f'a category in the annotation file {source} has a name that is not text.')
     _check_numbers(content['annotations'], source, boxes)
     _check_images(content, source)
+    for image in content['images']:
+        for side in ('height', 'width'):
+            # faster-coco-eval takes no 64.0.
+            if isinstance(image.get(side), float) and image[side].is_integer():
+                image[side] = int(image[side])
     for number, annotation in enumerate(content['annotations'], 1):
         annotation['id'] = number
         # As numbers they overflow the byte that pycocotools has for them.

@@ -78,8 +78,10 @@ def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     height: Any = image.get('height')
     width: Any = image.get('width')
-    if not all(isinstance(side, int | float) and side >= 1 for side in (height, width)):
-        return None
+    for side in (height, width):
+        # NaN is not in any range either.
+        if not (isinstance(side, int | float) and 1 <= side <= _MAX_PIXELS) or side != int(side):
+            return None
     return (int(height), int(width)) if height * width <= _MAX_PIXELS else None
 
 
