@@ -65,6 +65,7 @@ class CocoBoundaryMetric(CocoMetric):
     # Whether labels of the dataset are known to follow its classes; CheckedRunner sees to it.
     dataset_goes_by_names = False
     cat_ids: Any
+    img_ids: Any
     metrics: list[str]
     _mask_api: Any = None
 

@@ -223,7 +223,7 @@ class CheckedAnnotations:
 def _stock_api() -> Any:
     # If nobody has imported mmdet's datasets, nothing is one of them.
     module = sys.modules.get('mmdet.datasets.coco')
-    return module and module.CocoDataset.COCOAPI  # type: ignore[attr-defined]
+    return module and module.CocoDataset.COCOAPI
 
 
 def _read_coco(path: str) -> Any:

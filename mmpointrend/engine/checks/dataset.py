@@ -110,12 +110,12 @@ def build_dataset(config: dict[str, Any]) -> Any:
 
 def _check_end(config: dict[str, Any]) -> None:
     """Refuse a pipe or a device as annotations, which would be read for ever."""
-    path = config.get('ann_file') if isinstance(config, dict) else None
-    if not isinstance(path, str) or '://' in path:
-        return
-    path = os.path.join(config.get('data_root') or '', path)
-    if os.path.exists(path) and not os.path.isdir(path):
-        check_regular(path, 'the annotation file')
+    for key, what in (('ann_file', 'the annotation file'), ('proposal_file', 'the proposal file')):
+        path = config.get(key) if isinstance(config, dict) else None
+        if isinstance(path, str) and path and '://' not in path:
+            path = os.path.join(str(config.get('data_root') or ''), path)
+            if os.path.exists(path) and not os.path.isdir(path):
+                check_regular(path, what)
 
 
 def _no_image(config: dict[str, Any]) -> str:
