@@ -134,7 +134,7 @@ def _read_dataset(folder: Path, name: str) -> str:
         'metainfo': {'classes': CLASSES},
         'filter_cfg': {'filter_empty_gt': True, 'min_size': 1},
         'pipeline': [
-            {'type': 'mmdet.LoadImageFromFile'},
+            {'type': 'LoadImageFromFile'},
             {
                 'type': 'mmdet.LoadAnnotations',
                 'with_bbox': True,
