@@ -65,6 +65,7 @@ class CocoBoundaryMetric(CocoMetric):
     # Whether labels of the dataset are known to follow its classes; CheckedRunner sees to it.
     dataset_goes_by_names = False
     cat_ids: Any
+    img_ids: Any
     metrics: list[str]
     _mask_api: Any = None
 
@@ -93,7 +94,8 @@ class CocoBoundaryMetric(CocoMetric):
         self.ann_file = ann_file
         if ann_file is not None:
             content = read_json(ann_file, backend_args=self.backend_args)
-            self._take_truth(number_annotations(content, ann_file))
+            boxes = not {'segm', 'boundary'}.issuperset(names)
+            self._take_truth(number_annotations(content, ann_file, boxes=boxes))
 
     def _take_truth(self, content: dict[str, Any]) -> None:
         """Indexes the annotations, for boxes and for masks, as mmdet does for a file."""
@@ -141,11 +143,13 @@ class CocoBoundaryMetric(CocoMetric):
                 f'the tested image of id {number!r} is not in {self.ann_file}: set ann_file to the '
                 'annotations of the dataset that is tested.'
             )
-        if not self._compares_masks or not self._coco_api.imgToAnns.get(number):
+        if not self._compares_masks:
             return
         stated = (entry.get('height'), entry.get('width'))
-        # Masks of different sizes have no IoU, without a word.
-        if stated != size:
+        # Masks of different sizes have no IoU, without a word; those of an image without objects
+        # need none, but pycocotools reads a size.
+        annotated = self._coco_api.imgToAnns.get(number)
+        if stated != size if annotated else not all(type(side) is int for side in stated):
             raise InputError(
                 f'the image {number!r} has height and width {stated} in {self.ann_file}, but is of '
                 f'{size} where it is tested: correct the entry.'
@@ -190,6 +194,45 @@ class CocoBoundaryMetric(CocoMetric):
         finally:
             self.metrics, self._coco_api = names, boxes
         return figures
+
+    def fast_eval_recall(
+        self,
+        results: list[dict],
+        proposal_nums: Sequence[int],
+        iou_thrs: Sequence[float],
+        logger: Any = None,
+    ) -> np.ndarray:
+        """Computes recalls of boxes, of images that were not tested too.
+
+        mmdet takes results for those of the file's images by their places, and stacks overlaps of
+        all images, which numpy 2 refuses if the images differ in their number of objects.
+
+        Args:
+            results: Predictions of each image, with ``img_id`` and ``bboxes``.
+            proposal_nums: Numbers of boxes of an image to take.
+            iou_thrs: IoU thresholds.
+            logger: Not used: the figures are logged with the others.
+
+        Returns:
+            Recalls, the mean over thresholds, for each of ``proposal_nums``.
+        """
+        boxes = {result['img_id']: result for result in results}
+        none = dict(bboxes=np.zeros((0, 4), np.float32))
+        numbers, found, total = self.img_ids, np.zeros(len(proposal_nums)), 0
+        try:
+            for number in numbers:
+                truth = self._coco_api.imgToAnns.get(number, ())
+                count = sum(not (a.get('ignore', False) or a['iscrowd']) for a in truth)
+                if count:
+                    # A text alone would be taken for a list of letters.
+                    self.img_ids = [[number]]
+                    recalls = super().fast_eval_recall(
+                        [boxes.get(number, none)], proposal_nums, iou_thrs, logger='silent'
+                    )
+                    found, total = found + count * recalls, total + count
+        finally:
+            self.img_ids = numbers
+        return found / max(total, 1)
 
     def _figures_of_no_detection(self, figures: dict[str, float]) -> dict[str, float]:
         """Figures that mmdet leaves out if nothing was detected in any image."""

@@ -7,8 +7,10 @@ that is printed holds them.
 """
 
 import logging
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO
@@ -26,20 +28,22 @@ _KEYS = {
 }
 
 
-def number_annotations(content: Any, source: str) -> dict[str, Any]:
-    """Check the ids of a COCO file and number its annotations from 1.
+def number_annotations(content: Any, source: str, *, boxes: bool = False) -> dict[str, Any]:
+    """Check the ids and numbers of a COCO file and number its annotations from 1.
 
     Args:
-        content: The file as loaded from JSON; its annotations are changed in place. One without
-            ``annotations`` has none; an annotation without ``iscrowd`` is not a crowd.
+        content: The file as loaded from JSON; it is changed in place. One without ``annotations``
+            has none; an annotation without ``iscrowd`` is not a crowd; sizes of 64.0 are 64.
         source: Path of the file, for messages.
+        boxes: Whether boxes are compared, so that every annotation must have one.
 
     Returns:
         The same content.
 
     Raises:
         InputError: It is not a COCO file, an entry lacks what evaluation reads, an id occurs twice
-            or is not a number or a text, or no annotation is of one of its images.
+            or is not a number or a text, a box, area or iscrowd is not of finite numbers, or no
+            annotation is of one of its images.
     """
     if isinstance(content, dict):
         content.setdefault('annotations', [])
@@ -59,11 +63,51 @@ def number_annotations(content: Any, source: str) -> dict[str, Any]:
         _check_ids(entries, kind, source)
     if not all(isinstance(category['name'], str | int) for category in content['categories']):
         raise InputError(f'a category in the annotation file {source} has a name that is not text.')
+    _check_numbers(content['annotations'], source, boxes)
     _check_images(content, source)
+    for image in content['images']:
+        for side in ('height', 'width'):
+            # faster-coco-eval takes no 64.0.
+            if isinstance(image.get(side), float) and image[side].is_integer():
+                image[side] = int(image[side])
     for number, annotation in enumerate(content['annotations'], 1):
         annotation['id'] = number
-        annotation.setdefault('iscrowd', 0)
+        # As numbers they overflow the byte that pycocotools has for them.
+        annotation['iscrowd'] = int(bool(annotation.get('iscrowd')))
     return content
+
+
+def _check_numbers(annotations: list[dict[str, Any]], source: str, boxes: bool) -> None:
+    """Refuse what evaluation would fail on after all images have been tested."""
+    for index, annotation in enumerate(annotations):
+        area, crowd = annotation['area'], annotation.get('iscrowd')
+        if not _are_finite([area]):
+            odd, fix = f'area {reprlib.repr(area)}', 'write a number of square pixels'
+        elif crowd is not None and not _are_finite([crowd]):
+            odd, fix = f'iscrowd {reprlib.repr(crowd)}', 'write 0 or 1'
+        elif boxes and not _is_box(annotation.get('bbox')):
+            odd = f'bbox {reprlib.repr(annotation.get("bbox"))}'
+            fix = 'write [x, y, width, height] as numbers of pixels'
+        elif not isinstance(annotation['category_id'], str | int | float):
+            odd = f'category_id {reprlib.repr(annotation["category_id"])}'
+            fix = 'write the id of a category'
+        else:
+            continue
+        raise InputError(
+            f'entry {index} of annotations in the annotation file {source} has the {odd}: {fix}.'
+        )
+
+
+def _is_box(box: Any) -> bool:
+    return isinstance(box, list) and len(box) == 4 and _are_finite(box)
+
+
+def _are_finite(numbers: list[Any]) -> bool:
+    try:
+        # A sum of texts is none, and whole numbers beyond floats overflow.
+        return isfinite(sum(numbers))
+    except (TypeError, OverflowError):
+        return False
 
 
 def _check_ids(entries: list[dict[str, Any]], kind: str, source: str) -> None:
@@ -121,17 +165,18 @@ def coco_api(content: dict[str, Any]) -> COCO:
     return api
 
 
-def renumber(api: Any, source: str) -> None:
+def renumber(api: Any, source: str, *, boxes: bool = False) -> None:
     """Number the annotations of a COCO that another metric has read.
 
     Args:
         api: pycocotools' COCO or one derived from it; it is changed in place.
         source: Path of its file, for messages.
+        boxes: Whether boxes are compared.
 
     Raises:
         InputError: As of `number_annotations`.
     """
-    number_annotations(api.dataset, source)
+    number_annotations(api.dataset, source, boxes=boxes)
     api.createIndex()
     api.img_ann_map, api.cat_img_map = api.imgToAnns, api.catToImgs
 

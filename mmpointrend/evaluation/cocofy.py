@@ -202,9 +202,9 @@ def check_lvis(content: Any, needed: Mapping[str, Sequence[str]]) -> None:
                 f'this is no LVIS file: {", ".join(sorted(lacking))} is missing in {kind}.'
             )
         for key in keys:
-            odd = next((e[key] for e in entries if not _fits(key, e[key])), None)
-            if odd is not None:
-                raise InputError(f'this is no LVIS file: {key} in {kind} is {odd!r:.100}.')
+            odd = [entry[key] for entry in entries if not _fits(key, entry[key])]
+            if odd:
+                raise InputError(f'this is no LVIS file: {key} in {kind} is {odd[0]!r:.100}.')
 
 
 def _fits(key: str, value: Any) -> bool:

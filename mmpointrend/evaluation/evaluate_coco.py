@@ -49,8 +49,8 @@ def evaluate_coco(
             ground_truth,
             images=[dict(image, id=images[image['id']]) for image in ground_truth['images']],
             categories=[
-                # LVIS's figures by frequency need one of every category.
-                dict({'frequency': 'f'}, **dict(c, id=categories[c['id']]))
+                # LVIS's figures by frequency need one of every category, which COCO's have not.
+                dict(c, id=categories[c['id']], frequency=_frequency(c))
                 for c in ground_truth['categories']
             ],
             annotations=list(_renamed(ground_truth.get('annotations', ()), images, categories)),
@@ -73,6 +73,11 @@ def evaluate_coco(
         evaluator.params.iouThrs = np.atleast_1d(iou_thrs)
     evaluator.run()
     return evaluator
+
+
+def _frequency(category: dict[str, Any]) -> str:
+    given = category.get('frequency')
+    return given if given in ('r', 'c', 'f') else 'f'
 
 
 def _numbers(entries: Sequence[dict[str, Any]]) -> dict[Any, int]:

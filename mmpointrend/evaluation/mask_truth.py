@@ -8,11 +8,11 @@ rasteriser runs for ever along a polygon that leads to infinity.
 import logging
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
 
 from mmpointrend.errors import InputError
 from mmpointrend.outlines import can_be_drawn
+from mmpointrend.run_lengths import is_decodable
 
 __all__ = ['with_masks']
 
@@ -78,8 +78,10 @@ def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     height: Any = image.get('height')
     width: Any = image.get('width')
-    if not all(isinstance(side, int | float) and side >= 1 for side in (height, width)):
-        return None
+    for side in (height, width):
+        # NaN is not in any range either.
+        if not (isinstance(side, int | float) and 1 <= side <= _MAX_PIXELS) or side != int(side):
+            return None
     return (int(height), int(width)) if height * width <= _MAX_PIXELS else None
 
 
@@ -94,14 +96,7 @@ def _usable(mask: Any, size: tuple[int, int]) -> Any:
 
 
 def _is_run_lengths(mask: dict[str, Any], size: tuple[int, int]) -> bool:
-    counts = mask.get('counts')
-    if mask.get('size') != list(size):
-        return False
-    if isinstance(counts, list):
-        runs = np.asarray(counts)
-        whole = runs.dtype.kind in 'iu' and runs.ndim == 1
-        return bool(whole and (runs >= 0).all() and runs.sum() == size[0] * size[1])
-    return isinstance(counts, str | bytes) and bool(counts)
+    return mask.get('size') == list(size) and is_decodable(mask.get('counts'), size[0] * size[1])
 
 
 def _is_polygon(polygon: Any) -> bool:
@@ -116,7 +111,7 @@ def _crowd(annotation: dict[str, Any], size: tuple[int, int]) -> dict[str, Any] 
     height, width = size
     try:
         x, y, w, h = (float(value) for value in annotation['bbox'])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     left, right = max(x, 0), min(x + w, width)
     top, bottom = max(y, 0), min(y + h, height)

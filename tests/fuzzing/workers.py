@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
+import torch
+
 from fuzzing.cases import ROOM, Case
 from fuzzing.outcomes import Outcome, observe
 
@@ -92,6 +94,8 @@ def _work(
 ) -> None:
     """The worker: runs inputs until there are no more."""
     _silence()
+    # Threads that the parent's torch has started are not in a fork, and OpenMP would wait for them.
+    torch.set_num_threads(1)
     run = opening(folder)
     _limit_memory()
     # mmengine collects garbage for each dataset; what is there already is none, and takes most of that time.

@@ -4,6 +4,7 @@
 import copy
 import logging
 import math
+import re
 
 import numpy as np
 import pytest
@@ -47,6 +48,24 @@ class TestIds:
     def test_perfect_predictions_have_ap_1(self, backend, first_id, tmp_path):
         figures = perfect(rectangles(CLASSES, first_id=first_id), tmp_path, backend=backend)
         assert [figures[name] for name in AP] == [1, 1, 1]
+
+    @pytest.mark.parametrize('kind', [int, 'image {}'.format])
+    def test_recall_where_images_differ_in_their_number_of_objects(self, kind, tmp_path):
+        content = rectangles(CLASSES, images=3)
+        samples = perfect_samples(content, CLASSES)
+        # Of the first image one object is left, the third one is not tested.
+        content['annotations'] = content['annotations'][2:]
+        for entry, key in [
+            *((image, 'id') for image in content['images']),
+            *((annotation, 'image_id') for annotation in content['annotations']),
+            *((sample, 'img_id') for sample in samples),
+        ]:
+            entry[key] = kind(entry[key])
+        path = write(content, tmp_path / 't.json')
+        figures = figures_of(
+            CocoBoundaryMetric(path, metric='proposal_fast'), samples[1::-1], CLASSES
+        )
+        assert figures == dict.fromkeys(('AR@100', 'AR@300', 'AR@1000'), pytest.approx(4 / 7))
 
     def test_recall_of_proposals(self, tmp_path):
         metric = ['proposal', 'proposal_fast']
@@ -124,6 +143,73 @@ class TestIds:
         before = copy.deepcopy((content, records))
         assert evaluate_coco(content, records, 'bbox', cat_ids=ids).stats[0] == 1
         assert (content, records) == before
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ('key', 'value', 'complaint'),
+        [
+            ('area', '42', "the area '42': write a number of square pixels."),
+            ('area', [42], 'the area [42]: write a number of square pixels.'),
+            ('area', math.nan, 'the area nan: write a number of square pixels.'),
+            ('area', 10**400, 'write a number of square pixels.'),
+            ('iscrowd', '0', "the iscrowd '0': write 0 or 1."),
+            ('iscrowd', {}, 'the iscrowd {}: write 0 or 1.'),
+            ('iscrowd', math.inf, 'the iscrowd inf: write 0 or 1.'),
+            ('bbox', None, 'the bbox None: write [x, y, width, height] as numbers of pixels.'),
+            ('bbox', [1, 2, 3], 'the bbox [1, 2, 3]: write [x, y, width, height] as'),
+            ('bbox', [1, 2, '3', 4], "the bbox [1, 2, '3', 4]: write [x, y, width, height] as"),
+            ('category_id', [1], 'the category_id [1]: write the id of a category.'),
+        ],
+    )
+    def test_that_are_none(self, key, value, complaint, tmp_path):
+        content = rectangles(CLASSES)
+        content['annotations'][1][key] = value
+        path = write(content, tmp_path / 't.json')
+        beginning = f'entry 1 of annotations in the annotation file {path} has '
+        with pytest.raises(InputError, match=re.escape(beginning) + '.*' + re.escape(complaint)):
+            CocoBoundaryMetric(path, metric='proposal')
+
+    def test_boxes_are_needed_where_they_are_compared(self, tmp_path):
+        content = rectangles(CLASSES)
+        samples = perfect_samples(content, CLASSES)
+        for annotation in content['annotations']:
+            del annotation['bbox']
+        path = write(content, tmp_path / 't.json')
+        metric = CocoBoundaryMetric(path, metric=['segm', 'boundary'])
+        assert figures_of(metric, samples, CLASSES)['segm_mAP'] == 1
+        with pytest.raises(InputError, match=r'has the bbox None: write \[x, y, width, height\]'):
+            CocoBoundaryMetric(path, metric=['segm', 'bbox'])
+
+    @pytest.mark.parametrize('backend', BACKENDS)
+    @pytest.mark.parametrize(
+        ('crowd', 'recall'),
+        [(None, 0.5), (False, 0.5), (0.0, 0.5), (True, 1), (-1, 1), (256, 1), (1.0, 1)],
+    )
+    def test_crowds_are_not_missed(self, backend, crowd, recall, tmp_path):
+        content = rectangles(('disc',))
+        samples = perfect_samples(content, ('disc',))
+        content['annotations'][0]['iscrowd'] = crowd
+        samples[0]['pred_instances']['masks'][:] = False
+        samples[0]['pred_instances']['bboxes'][:] = 0
+        path = write(content, tmp_path / 't.json')
+        metric = CocoBoundaryMetric(path, backend=backend, metric_items=['AR@100'])
+        figures = figures_of(metric, samples, ('disc',))
+        assert figures == dict.fromkeys(('bbox_AR@100', 'segm_AR@100', 'boundary_AR@100'), recall)
+
+    @pytest.mark.parametrize('backend', BACKENDS)
+    def test_sizes_with_a_point(self, backend, tmp_path):
+        content = rectangles(CLASSES)
+        for image in content['images']:
+            image.update(height=64.0, width=64.0)
+        assert perfect(content, tmp_path, backend=backend)['segm_mAP'] == 1
+
+    def test_frequencies_that_are_none(self):
+        content = rectangles(CLASSES)
+        for category, frequency in zip(content['categories'], ('x', 8, [1]), strict=True):
+            category['frequency'] = frequency
+        records = [dict(a, score=0.5) for a in content['annotations']]
+        assert evaluate_coco(content, records, 'bbox', federated=False).stats[0] == 1
 
 
 class TestNames:
@@ -221,6 +307,17 @@ class TestImages:
         figures = figures_of(CocoBoundaryMetric(path, metric='bbox'), samples, CLASSES)
         assert figures['bbox_mAP'] == 1
 
+    @pytest.mark.parametrize('size', [{}, dict(height='64', width=64), dict(height=64, width=0.5)])
+    def test_without_objects_and_without_a_size(self, size, tmp_path):
+        content = rectangles(CLASSES)
+        samples = perfect_samples(content, CLASSES)
+        content['annotations'] = content['annotations'][:3]
+        content['images'][1] = dict(id=8, file_name='1.png', **size)
+        path = write(content, tmp_path / 't.json')
+        with pytest.raises(InputError, match=r'the image 8 has height and width \(.*64\) where it'):
+            CocoBoundaryMetric(path).process({}, samples)
+        CocoBoundaryMetric(path, metric='bbox').process({}, samples)
+
     @pytest.mark.parametrize('backend', BACKENDS)
     def test_no_detection_in_any(self, backend, tmp_path):
         content = rectangles(CLASSES)
@@ -248,7 +345,8 @@ class TestMasks:
         'segmentation',
         [None, [], [[]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5]], [[1, 2, 3, 4, 5, math.nan]],
          [[1, 2, 3, 4, 5, 1e9]], [['1', '2', '3', '4', '5', '6']], [1, 2, 3, 4, 5, 6], 'x', {},
-         dict(size=[64, 64], counts=[7]), dict(size=[1, 4096], counts=[0, 4096])],
+         dict(size=[64, 64], counts=[7]), dict(size=[1, 4096], counts=[0, 4096]),
+         dict(size=[64, 64], counts=[[0], 4096]), dict(size=[64, 64], counts='PPPo0')],
     )  # fmt: skip
     def test_annotations_without_one_are_neither_found_nor_missed(
         self, backend, segmentation, tmp_path, warnings
@@ -277,7 +375,7 @@ class TestMasks:
     def test_good_ones_are_not_copied(self):
         content = rectangles(CLASSES)
         content['annotations'][0]['segmentation'] = dict(size=[64, 64], counts=[0, 64, 4032])
-        content['annotations'][1]['segmentation'] = dict(size=[64, 64], counts='PPPo0')
+        content['annotations'][1]['segmentation'] = dict(size=[64, 64], counts='0P2Pn3')
         assert with_masks(content, 'a.json') is content
 
     def test_no_mask_at_all(self, tmp_path):

@@ -117,6 +117,21 @@ def test_of_v1_only_images_of_val2017_are_kept():
             ),
             'neg_category_ids, not_exhaustive_category_ids is missing in images',
         ),
+        (
+            dict(
+                images=[
+                    dict(
+                        id=1,
+                        coco_url='',
+                        neg_category_ids=None,
+                        not_exhaustive_category_ids=[],
+                    )
+                ],
+                annotations=[],
+                categories=[],
+            ),
+            'neg_category_ids in images is None',
+        ),
     ],
 )
 def test_what_is_not_lvis_is_refused(content, complaint):

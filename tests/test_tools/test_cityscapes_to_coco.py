@@ -141,6 +141,16 @@ def test_what_is_wrong_is_said(tmp_path, monkeypatch):
         broken.write_text(json.dumps(dict(imgWidth=20, imgHeight=20, objects=objects)))
         with pytest.raises(SystemExit, match=message):
             run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    for sides in (dict(imgWidth='20'), dict(imgHeight=[3]), dict(imgWidth=0), dict(imgHeight=2.5)):
+        broken.write_text(json.dumps(dict(dict(imgWidth=20, imgHeight=20, objects=[]), **sides)))
+        with pytest.raises(
+            SystemExit, match=r'imgWidth and imgHeight are .*: write whole numbers of'
+        ):
+            run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
+    objects = [dict(label='car', polygon=[[10**400, 0], [9, 0], [9, 9]])]
+    broken.write_text(json.dumps(dict(imgWidth=20, imgHeight=20, objects=objects)))
+    with pytest.raises(SystemExit, match='is damaged or no polygon file'):
+        run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')
     broken.write_text('[' * 100_000)
     with pytest.raises(SystemExit, match=f'{broken} is damaged or no polygon file'):
         run_converter('cityscapes_to_coco', tmp_path, '--splits', 'val')

@@ -13,6 +13,7 @@ Usage: python tools/dataset_converters/cityscapes_to_coco.py data/cityscapes
 
 import argparse
 import json
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,11 @@ def convert(folder: Path, as_pixels: bool) -> dict[str, Any]:
                 width=size['imgWidth'],
                 height=size['imgHeight'],
             )
+            if any(type(image[side]) is not int or image[side] < 1 for side in ('width', 'height')):
+                raise InputError(
+                    f'{path}: imgWidth and imgHeight are {reprlib.repr(image["width"])} and '
+                    f'{reprlib.repr(image["height"])}: write whole numbers of pixels.'
+                )
             instances = list(
                 instance_pixels(path.with_name(stem + _IDS))
                 if as_pixels
@@ -169,8 +175,8 @@ def convert(folder: Path, as_pixels: bool) -> dict[str, Any]:
         except InputError:
             raise
         except (
-            ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError,
-            ShapelyError,
+            ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
+            RecursionError, ShapelyError,
         ) as error:  # fmt: skip
             raise InputError(f'{path} is damaged or no polygon file ({error!r}).') from error
         content['images'].append(image)

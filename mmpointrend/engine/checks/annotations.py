@@ -6,7 +6,6 @@ mmdet's ``CocoDataset`` passes over boxes without extent and over ids that it do
 in an error of something else, or in none at all.
 """
 
-import re
 import reprlib
 from dataclasses import dataclass
 from math import isfinite
@@ -38,8 +37,9 @@ from mmpointrend.engine.checks.reasons import (
     Reason,
 )
 from mmpointrend.errors import InputError
+from mmpointrend.run_lengths import is_decodable
 
-__all__ = ['AnnotationUse', 'inspect_annotations', 'pipeline_steps']
+__all__ = ['AnnotationUse', 'check_size', 'inspect_annotations', 'pipeline_steps']
 
 # Polygons further out than this many image sides are of something else.
 _FAR = 10
@@ -47,9 +47,6 @@ _FAR = 10
 _LONGEST = 2_000_000
 # A tuple, which isinstance looks through faster than a union.
 _NUMBER = (int, float)
-_COMPRESSED = re.compile(r'[0-o]+')
-# Of a run length below 2**32.
-_MOST_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,26 @@ def inspect_annotations(
     return findings
 
 
+def check_size(image: dict[str, Any], number: Any, file: str) -> None:
+    """Refuse an image whose size is not given in numbers.
+
+    Args:
+        image: What has its ``width`` and ``height``.
+        number: Its id, for the message.
+        file: Name of the annotation file, for the message.
+
+    Raises:
+        InputError: Its size is something else.
+    """
+    width, height = image['width'], image['height']
+    if not (isinstance(width, _NUMBER) and isinstance(height, _NUMBER)):
+        raise InputError(
+            f'image id {reprlib.repr(number)} of the annotation file {file} has the size '
+            f'{reprlib.repr(width)} x {reprlib.repr(height)}: write width and height as numbers of '
+            'pixels.'
+        )
+
+
 def _faults(
     annotation: dict[str, Any], image: dict[str, Any] | None, use: AnnotationUse, file: str
 ) -> list[Reason]:
@@ -198,16 +215,10 @@ def _fault(annotation: dict[str, Any], image: dict[str, Any], file: str) -> Reas
             return NUMBERS
     except (TypeError, ValueError, OverflowError):
         return NUMBERS
-    try:
-        inside = min(x + width, image['width']) > max(x, 0) and min(
-            y + height, image['height']
-        ) > max(y, 0)
-    except TypeError as error:
-        size = f'{reprlib.repr(image["width"])} x {reprlib.repr(image["height"])}'
-        raise InputError(
-            f'image id {reprlib.repr(image["id"])} of the annotation file {file} has the size {size}: '
-            'write width and height as numbers of pixels.'
-        ) from error
+    check_size(image, image['id'], file)
+    inside = min(x + width, image['width']) > max(x, 0) and min(y + height, image['height']) > max(
+        y, 0
+    )
     if width < 1 or height < 1:
         unit = width > 0 and height > 0 and 0 <= x <= 1 and 0 <= y <= 1
         return UNIT_BOX if unit and width <= 1 and height <= 1 else SMALL
@@ -235,41 +246,9 @@ def _mask_fault(
         return DAMAGED_RUNS
     if size != [image['height'], image['width']]:
         return SIZE_OF_RUNS
-    if not _decodable(counts, size[0] * size[1]):
+    if not is_decodable(counts, size[0] * size[1]):
         return DAMAGED_RUNS
     return RUN_LENGTHS if keeps_polygons else None
-
-
-def _decodable(counts: list[Any] | str, pixels: int) -> bool:
-    """Whether runs fill a mask: pycocotools leaves memory as it was behind shorter ones."""
-    if isinstance(counts, list):
-        return set(map(type, counts)) == {int} and min(counts) >= 0 and sum(counts) == pixels
-    if _COMPRESSED.fullmatch(counts) is None:
-        return False
-    runs = _decompress(counts)
-    return runs is not None and runs.min() >= 0 and int(runs.sum()) == pixels
-
-
-def _decompress(counts: str) -> np.ndarray | None:
-    """Run lengths (n,) of COCO's compressed ones; None if they end within a number.
-
-    Each number is its digits of five bits, lowest first, with 32 added to all but the last one; bit
-    16 of the last one is the sign. From the fourth number on, the one before the last is taken off.
-    """
-    digits = np.frombuffer(counts.encode('ascii'), np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(digits < 32)
-    if len(ends) == 0 or ends[-1] != len(digits) - 1:
-        return None
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > _MOST_DIGITS:
-        return None
-    places = np.arange(len(digits)) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((digits & 31) << 5 * places, starts)
-    runs -= np.where(digits[ends] & 16, 1 << 5 * lengths, 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs
 
 
 def _polygon_fault(polygons: list[Any], box: list[float], far: float) -> Reason | None:

@@ -8,12 +8,18 @@ mmdet's ``CocoDataset`` numbers categories in the file's order, whatever order
 import logging
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from mmpointrend.engine.checks.annotations import AnnotationUse, inspect_annotations
+from mmpointrend.data_files import read_json
+from mmpointrend.engine.checks.annotations import (
+    AnnotationUse,
+    check_size,
+    inspect_annotations,
+)
 from mmpointrend.engine.checks.names import (
     complaint_about_classes,
     first_difference,
@@ -58,6 +64,8 @@ class CheckedAnnotations:
         if complaint:
             raise InputError(f'{type(self).__name__}: {complaint}')
         self._content, self._use = None, AnnotationUse.of_pipeline(self.pipeline)
+        if self.COCOAPI is _stock_api():
+            self.COCOAPI = _read_coco
         images = super().load_data_list()  # type: ignore[misc]
         content, self._content = self._content, None
         return self._by_name(images, content) if content else images
@@ -97,6 +105,9 @@ class CheckedAnnotations:
         Raises:
             InputError: None is left.
         """
+        if not self.test_mode and self.filter_cfg is not None:
+            for image in self.data_list:
+                check_size(image, image['img_id'], self.ann_file)
         kept = super().filter_data()  # type: ignore[misc]
         if self.data_list and not kept:
             raise InputError(
@@ -209,6 +220,24 @@ class CheckedAnnotations:
         )
 
 
+def _stock_api() -> Any:
+    # If nobody has imported mmdet's datasets, nothing is one of them.
+    module = sys.modules.get('mmdet.datasets.coco')
+    return module and module.CocoDataset.COCOAPI
+
+
+def _read_coco(path: str) -> Any:
+    """Read a file as mmdet's COCO does, but none that has no end, and in whatever locale."""
+    # What is not there is an error of the system's, for which `naming_the_dataset` knows the keys.
+    Path(path).stat()
+    api = _stock_api()()
+    api.dataset = read_json(path)
+    api.createIndex()
+    # mmdet's other names of these.
+    api.img_ann_map, api.cat_img_map = api.imgToAnns, api.catToImgs
+    return api
+
+
 def _check_ids(content: dict[str, Any], kind: str, file: str) -> None:
     """Refuse ids that occur twice, by which mmdet mixes up the entries."""
     for part in ('images', 'annotations', 'categories'):
@@ -283,7 +312,6 @@ def checked_config(config: Any, scope: str | None = None) -> Any:
 
 
 def _is_stock_coco(kind: Any) -> bool:
-    # If nobody has imported mmdet's datasets, it is none of them.
     module = sys.modules.get('mmdet.datasets.coco')
     return (
         module is not None
@@ -291,5 +319,5 @@ def _is_stock_coco(kind: Any) -> bool:
         and issubclass(kind, module.CocoDataset)
         and not issubclass(kind, CheckedAnnotations)
         # Panoptic files have another format.
-        and kind.COCOAPI is module.CocoDataset.COCOAPI  # type: ignore[attr-defined]
+        and kind.COCOAPI is _stock_api()  # type: ignore[attr-defined]
     )

@@ -2,6 +2,7 @@
 """Datasets that cannot be read, or lack images, masks or classes."""
 
 import logging
+import os
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from mmpointrend.data_files import read_json, without_pickles
+from mmpointrend.data_files import check_regular, read_json, without_pickles
 from mmpointrend.engine.checks.annotations import pipeline_steps
 from mmpointrend.engine.checks.coco import checked_config
 from mmpointrend.engine.checks.names import (
@@ -64,9 +65,11 @@ def naming_the_dataset(config: dict[str, Any]) -> Iterator[None]:
         config: The dataset's config, with its ``data_root``, ``ann_file`` and ``data_prefix``.
 
     Raises:
-        InputError: A file or folder is missing or unreadable; any other error is passed on as it
-            is.
+        InputError: A file or folder is missing or unreadable, or an annotation file has no end; any
+            other error is passed on as it is.
     """
+    for leaf in leaves(config):
+        _check_end(leaf)
     try:
         yield
     except PointRendError:
@@ -103,6 +106,16 @@ def build_dataset(config: dict[str, Any]) -> Any:
         dataset = DATASETS.build(checked_config(config))
     check_dataset(dataset)
     return dataset
+
+
+def _check_end(config: dict[str, Any]) -> None:
+    """Refuse a pipe or a device as annotations, which would be read for ever."""
+    for key, what in (('ann_file', 'the annotation file'), ('proposal_file', 'the proposal file')):
+        path = config.get(key) if isinstance(config, dict) else None
+        if isinstance(path, str) and path and '://' not in path:
+            path = os.path.join(str(config.get('data_root') or ''), path)
+            if os.path.exists(path) and not os.path.isdir(path):
+                check_regular(path, what)
 
 
 def _no_image(config: dict[str, Any]) -> str:

@@ -39,7 +39,11 @@ def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
     for index, metric in _of_mmdet(metrics):
         from mmpointrend.evaluation.coco_truth import renumber
 
-        renumber(metric._coco_api, _file_of(configs, index))
+        renumber(
+            metric._coco_api,
+            _file_of(configs, index),
+            boxes=not {'segm'}.issuperset(metric.metrics),
+        )
 
 
 def check_label_order(metrics: Sequence[Any], dataset: Any) -> None:

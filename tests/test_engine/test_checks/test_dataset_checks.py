@@ -2,12 +2,14 @@
 """A dataset that cannot be used is refused in a sentence that names the file and the fix."""
 
 import json
+import os
 
 import pytest
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
 from tiny_loaders import build, loader_config
 
+from mmpointrend.datasets.checked_coco import CheckedCocoDataset
 from mmpointrend.engine import CheckedRunner
 from mmpointrend.engine.checks import check_dataset, leaves, naming_the_dataset
 from mmpointrend.errors import InputError
@@ -37,6 +39,40 @@ class TestDatasets:
         (data / 'annotations.json').write_text(content)
         with pytest.raises(InputError, match=rf'annotations\.json {complaint}'):
             build('instance', data, tmp_path)
+
+    def test_annotation_file_without_an_end(self, data, tmp_path):
+        path = data / 'annotations.json'
+        path.unlink()
+        complaint = r'the annotation file .*annotations\.json is a pipe or a device: give a file\.'
+        os.mkfifo(path)
+        with pytest.raises(InputError, match=complaint):
+            build('instance', data, tmp_path)
+        with pytest.raises(InputError, match=complaint):
+            CheckedCocoDataset(ann_file=str(path), metainfo=dict(classes=('disc',)))
+        runner = object.__new__(CheckedRunner)
+        with pytest.raises(InputError, match=complaint):
+            runner.build_evaluator(dict(type='mmdet.CocoMetric', ann_file=str(path)))
+        path.unlink()
+        path.symlink_to('/dev/zero')
+        with pytest.raises(InputError, match=complaint):
+            build('instance', data, tmp_path)
+
+    def test_annotation_file_that_an_editor_has_marked(self, data, tmp_path):
+        path = data / 'annotations.json'
+        path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+        assert len(next(iter(build('instance', data, tmp_path)))['inputs']) == 2
+
+    @pytest.mark.parametrize('width', [[64], '64', None])
+    def test_odd_size_of_an_image_without_objects(self, width, data, tmp_path):
+        path = data / 'annotations.json'
+        content = json.loads(path.read_text())
+        image = dict(id='blank', file_name='0.png', height=64, width=width)
+        path.write_text(json.dumps({**content, 'images': [image, *content['images']]}))
+        with pytest.raises(
+            InputError, match=r"image id 'blank' of .*annotations\.json has the size .* x 64: write"
+        ):
+            build('instance', data, tmp_path, filter_cfg=dict(min_size=1))
+        assert build('instance', data, tmp_path, test_mode=True)
 
     @pytest.mark.parametrize(
         ('kind', 'key'), [('annotations', 'bbox'), ('images', 'file_name'), ('categories', 'name')]
