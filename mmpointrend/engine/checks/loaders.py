@@ -58,6 +58,8 @@ def check_loader_config(cfg: Any, name: str) -> None:
     """
     if isinstance(cfg, DataLoader):
         return
+    if isinstance(cfg, list | tuple):
+        raise ConfigError(f'{name} is a list of {len(cfg)}: set it to one dict')
     dataset = Rule('a dict(type=...)', lambda value: value is not None)
     rules = {
         'dataset': dataset.needed(),

@@ -58,6 +58,12 @@ class TestConfig:
         with pytest.raises(ConfigError, match=message):
             check_loader_config(ConfigDict({**LOADER, **change}), 'val_dataloader')
 
+    def test_a_list_of_loaders_is_no_cascade_of_heads(self):
+        with pytest.raises(
+            ConfigError, match=r'^val_dataloader is a list of 2: set it to one dict$'
+        ):
+            check_loader_config([LOADER, LOADER], 'val_dataloader')
+
     def test_usual_ones_pass(self):
         check_loader_config(LOADER, 'train_dataloader')
         check_loader_config({**LOADER, 'num_workers': 4, 'batch_sampler': {'type': 'A'}}, 'train')
