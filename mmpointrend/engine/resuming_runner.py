@@ -1,11 +1,12 @@
 # Copyright (c) The mmpointrend authors.
-"""mmengine's runner with checks of what it loads and resumes."""
+"""mmengine's runner with checks of what it loads and resumes, the optimizer among it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
@@ -23,7 +24,8 @@ from mmpointrend.engine.training_state import (
     say_settings,
     settings,
 )
-from mmpointrend.errors import CheckpointError, PointRendError
+from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
+from mmpointrend.rules import naming
 
 __all__ = ['ResumingRunner']
 
@@ -32,8 +34,8 @@ _LEAST_SHARE = 0.1
 
 
 class ResumingRunner(Runner):
-    """``mmengine.runner.Runner`` that refuses checkpoints of other models, and says what a resumed
-    one lacks."""
+    """``mmengine.runner.Runner`` that refuses checkpoints of other models and optimizers that cannot
+    be built, and says what a resumed checkpoint lacks."""
 
     _load_from: str | None
     # Of a resume in progress: whether all that was saved is asked for, and has been read so far.
@@ -45,6 +47,49 @@ class ResumingRunner(Runner):
         if self.cfg.filename is not None:
             clear_link(Path(self.work_dir) / Path(self.cfg.filename).name)
         super().dump_config()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer with its wrapper.
+
+        Args:
+            optim_wrapper: Config or wrapper.
+
+        Returns:
+            The wrapper.
+
+        Raises:
+            ConfigError: It cannot be built, such as mixed precision without a GPU.
+        """
+        kind = optim_wrapper.get('type') if isinstance(optim_wrapper, Mapping) else None
+        if str(kind).split('.')[-1] == 'AmpOptimWrapper' and get_device() == 'cpu':
+            raise ConfigError(
+                f'optim_wrapper.type is {kind}, mixed precision, which needs a GPU, and none is '
+                "visible: set optim_wrapper=dict(type='OptimWrapper') without dtype and loss_scale."
+            )
+        with naming('optim_wrapper'):
+            try:
+                return super().build_optim_wrapper(optim_wrapper)
+            except TypeError as error:
+                # What mmengine says of the class of an optimizer that it has not found.
+                if 'None is not a callable' not in str(error):
+                    raise
+                name = optim_wrapper['optimizer']['type']
+                raise KeyError(f'{name} is not in the registry of optimizers') from error
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules of the optimizer's settings.
+
+        Args:
+            scheduler: Config of a schedule, a list of them, or schedules.
+
+        Returns:
+            The schedules, as mmengine's runner gives them.
+
+        Raises:
+            ConfigError: One of them cannot be built.
+        """
+        with naming('param_scheduler'):
+            return super().build_param_scheduler(scheduler)
 
     def load_or_resume(self) -> None:
         """Load or resume; automatic resuming takes the newest usable checkpoint of the run.

@@ -8,11 +8,13 @@ import mmseg.registry
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop, IterBasedTrainLoop
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_runs import write_config
 
-from mmpointrend.engine import CheckedRunner
+from mmpointrend.engine import CheckedRunner, resuming_runner
 from mmpointrend.engine.hooks import LabelRangeHook
 from mmpointrend.errors import ConfigError, InputError
 
@@ -53,6 +55,39 @@ def test_a_model_that_fails_later_is_refused_at_once(change, message, tiny_data,
     cfg.merge_from_dict({**change, 'experiment_name': str(change)[:40].replace('/', '')})
     with pytest.raises(ConfigError, match=message):
         CheckedRunner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            {'type': 'Adm'},
+            r'^optim_wrapper cannot be built: Adm is not in the registry of optimizers$',
+        ),
+        ({'type': 'Adam', 'momentum': 0.9}, r"^optim_wrapper cannot be built: .*'momentum'"),
+        ({'type': 'SGD', 'lr': -1}, r'^optim_wrapper cannot be built: .*Invalid learning rate: -1'),
+    ],
+)
+def test_an_optimizer_that_cannot_be_built(change, message):
+    runner = CheckedRunner.__new__(CheckedRunner)
+    runner.model = torch.nn.Linear(1, 1)
+    with pytest.raises(ConfigError, match=message):
+        runner.build_optim_wrapper(dict(type='OptimWrapper', optimizer={'lr': 0.1, **change}))
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+    runner.optim_wrapper = runner.build_optim_wrapper(wrapper)
+    runner._train_loop = BaseLoop.__new__(IterBasedTrainLoop)
+    runner._train_loop._max_iters, runner._train_loop.dataloader = 2, [0]
+    runner.logger = MMLogger.get_current_instance()
+    with pytest.raises(ConfigError, match=r'^param_scheduler cannot be built: .*milestones'):
+        runner.build_param_scheduler(dict(type='MultiStepLR', by_epoch=False, end=2))
+
+
+@pytest.mark.parametrize('kind', ['AmpOptimWrapper', 'mmengine.AmpOptimWrapper'])
+def test_mixed_precision_without_a_gpu(kind, monkeypatch):
+    monkeypatch.setattr(resuming_runner, 'get_device', lambda: 'cpu')
+    runner = CheckedRunner.__new__(CheckedRunner)
+    with pytest.raises(ConfigError, match=r'AmpOptimWrapper, mixed precision, which needs a GPU'):
+        runner.build_optim_wrapper(dict(type=kind, optimizer=dict(type='SGD', lr=0.1)))
 
 
 @pytest.mark.parametrize('text', ['Expected more than 1 value per channel when training', 'other'])

@@ -236,7 +236,9 @@ def _complaint_about_json(path: Path) -> str | None:
             lacking = [key for key in keys if key not in entry]
             # LVIS v1 names images by their address.
             if lacking and (lacking != ['file_name'] or 'coco_url' not in entry):
-                return f'{where} lacks {", ".join(lacking)}.'
+                return (
+                    f'{where} lacks {", ".join(lacking)}: each of {kind} needs {", ".join(keys)}.'
+                )
             for key in (key for key in keys if key.endswith('id')):
                 if not isinstance(entry[key], int | float | str):
                     return (

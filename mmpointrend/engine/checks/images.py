@@ -3,6 +3,7 @@
 
 import io
 import os
+import re
 import stat
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ __all__ = [
 _MOST_BYTES = 2**31 - 1
 # Beyond PIL's limit of pixels (179 million) real photographs take more than this, and so do blank JPEGs.
 _LEAST_BYTES_OF_MANY_PIXELS = 2**20
+_MOST_PIXELS = 179_000_000
+_LONGEST_SIDE = 1_000_000
 _KINDS = {
     stat.S_ISDIR: 'a folder',
     stat.S_ISFIFO: 'a pipe (FIFO)',
@@ -82,24 +85,47 @@ def complaint_about_file(path: Any, step: Any, kind: str) -> str | None:
             f'the {kind} {path} has {status.st_size} bytes, more than images can be decoded of '
             f'({_MOST_BYTES}); cut it into tiles.'
         )
-    # PIL decodes label maps, within its own limit; a blank one may be small and large at once.
-    if kind == 'image' and 0 < status.st_size < _LEAST_BYTES_OF_MANY_PIXELS:
-        return _complaint_about_bomb(path, status.st_size)
+    if 0 < status.st_size < _LEAST_BYTES_OF_MANY_PIXELS:
+        return _complaint_about_bomb(path, status.st_size, kind)
     return None
 
 
-def _complaint_about_bomb(path: Any, size: int) -> str | None:
+def _complaint_about_bomb(path: Any, length: int, kind: str) -> str | None:
+    """Look at the head of a small file, which may claim to be a huge image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            Image.open(path).close()
+            with Image.open(path) as image:
+                claimed = image.size
     except Image.DecompressionBombError as error:
-        return (
-            f'the image {path} has {size} bytes and claims to be larger than any real image of so '
-            f'few ({str(error).split(",")[0]}); take it out of the dataset.'
-        )
+        # PIL decodes label maps, within its own limit; a blank one may be small and large at once.
+        return _bomb(path, length, kind, str(error).split(',')[0]) if kind == 'image' else None
     except Exception:
-        return None  # The step says what is wrong, or decodes what PIL does not know.
+        return _complaint_about_unknown(path, length, kind)
+    # PIL keeps a pointer a row.
+    if max(claimed) > _LONGEST_SIDE:
+        return _bomb(path, length, kind, f'{claimed[0]} x {claimed[1]} pixels')
+    return None
+
+
+def _bomb(path: Any, length: int, kind: str, claimed: str) -> str:
+    return (
+        f'the {kind} {path} has {length} bytes and claims to be larger than any real image of so few '
+        f'({claimed}); take it out of the dataset.'
+    )
+
+
+def _complaint_about_unknown(path: Any, length: int, kind: str) -> str | None:
+    """Look at the head of a file that PIL cannot read and OpenCV may; the step says what else is
+    wrong."""
+    with open(path, 'rb') as file:
+        head = file.read(4096)
+    # OpenCV reads on where the head of a PNM image is broken, and takes what numbers it finds for the size.
+    if re.match(rb'P[1-7]\s', head):
+        return f'the {kind} {path} is damaged or no image; {_FIX}.'
+    sides = re.search(rb'^[-+]Y\s+(\d{1,19})\s+[-+]X\s+(\d{1,19})', head, re.MULTILINE)
+    if head.startswith(b'#?') and sides and int(sides[1]) * int(sides[2]) > _MOST_PIXELS:
+        return _bomb(path, length, kind, f'{int(sides[2])} x {int(sides[1])} pixels')
     return None
 
 

@@ -38,10 +38,11 @@ _OF_WORKERS = {
 _NEED_BITMAPS = frozenset(['Albu', 'CopyPaste', 'Expand', 'RandomErasing'])
 # Those that move images and boxes and leave masks where they were, or refuse them, and what to take instead.
 _LEAVE_MASKS = {
-    'Mosaic': 'take CachedMosaic',
-    'MixUp': 'take CachedMixUp',
-    'RandomAffine': 'take RandomResize, RandomFlip, Rotate or TranslateX',
-    'RandomCenterCropPad': 'take RandomCrop and Pad',
+    'Mosaic': 'CachedMosaic',
+    'MixUp': 'CachedMixUp',
+    'RandomAffine': 'RandomResize, Rotate, ShearX or TranslateX',
+    'RandomCenterCropPad': 'RandomCrop and Pad',
+    'RandomShift': 'TranslateX and TranslateY',
 }
 
 
@@ -57,6 +58,8 @@ def check_loader_config(cfg: Any, name: str) -> None:
     """
     if isinstance(cfg, DataLoader):
         return
+    if isinstance(cfg, list | tuple):
+        raise ConfigError(f'{name} is a list of {len(cfg)}: set it to one dict')
     dataset = Rule('a dict(type=...)', lambda value: value is not None)
     rules = {
         'dataset': dataset.needed(),
@@ -64,8 +67,9 @@ def check_loader_config(cfg: Any, name: str) -> None:
         'num_workers': whole(0),
     }
     batches = cfg.get('batch_sampler') if isinstance(cfg, Mapping) else None
+    # PyTorch's own is 1, and mmengine asks for one where it builds a batch sampler.
     if batches is None or isinstance(batches, Mapping):
-        rules['batch_size'] = whole(1).needed()
+        rules['batch_size'] = whole(1) if batches is None else whole(1).needed()
     check(cfg, name, rules)
 
 
@@ -109,13 +113,19 @@ def check_mask_augmentations(dataset: Any) -> None:
     if not loading:
         return
     polygons = not all(getattr(step, 'poly2mask', True) for step in loading)
-    for step in _steps(dataset):
-        kinds = type(step).__mro__
-        name = next((kind.__name__ for kind in kinds if kind.__module__.startswith('mmdet.')), '')
-        if name in _LEAVE_MASKS and name == type(step).__name__:
-            raise ConfigError(
-                f'the pipeline has {name}, which moves images and boxes but not their masks: {_LEAVE_MASKS[name]}'
-            )
+    steps = [(step, _name_in_mmdet(step)) for step in _steps(dataset)]
+    # All at once: each of them would be the next error.
+    leaving = sorted(
+        {name for step, name in steps if name == type(step).__name__} & {*_LEAVE_MASKS}
+    )
+    if leaving:
+        instead = ', and '.join(f'{_LEAVE_MASKS[name]} instead of {name}' for name in leaving)
+        raise ConfigError(
+            f'the pipeline has {" and ".join(leaving)}, which {"move" if len(leaving) > 1 else "moves"} images and '
+            f'boxes but not their masks: take {instead}, or with_mask=False in LoadAnnotations for a model without '
+            'masks'
+        )
+    for step, name in steps:
         if name == 'Albu' and 'gt_masks' not in getattr(step, 'keymap_to_albu', {}):
             continue
         if polygons and name in _NEED_BITMAPS:
@@ -123,6 +133,12 @@ def check_mask_augmentations(dataset: Any) -> None:
                 f'the pipeline has {type(step).__name__}, which works on bitmaps, and poly2mask=False in '
                 'LoadAnnotations keeps polygons: set poly2mask=True'
             )
+
+
+def _name_in_mmdet(step: Any) -> str:
+    """Name of a transform's class, or of the nearest parent that is mmdet's; empty where there is none."""
+    kinds = type(step).__mro__
+    return next((kind.__name__ for kind in kinds if kind.__module__.startswith('mmdet.')), '')
 
 
 def _own_steps(dataset: Any) -> list[Any]:

@@ -12,10 +12,12 @@ from mmpointrend.errors import ConfigError
 
 __all__ = ['check_label_order', 'check_metrics']
 
+_NAMING_FIGURES = frozenset(['mmdet', 'mmpointrend', 'mmseg'])
+
 
 def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
     """Let mmdet's ``CocoMetric`` find annotations of id 0; refuse its ``LVISMetric`` where the
-    ``lvis`` package cannot run.
+    ``lvis`` package cannot run, and figures of one name, which mmengine refuses after the last image.
 
     Args:
         metrics: Built metrics; CocoMetrics' annotations are numbered anew, other kinds pass.
@@ -23,8 +25,9 @@ def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
 
     Raises:
         InputError: The annotations of a CocoMetric cannot be evaluated.
-        ConfigError: ``lvis`` uses what this numpy does not have.
+        ConfigError: ``lvis`` uses what this numpy does not have, or two metrics name figures alike.
     """
+    _refuse_same_names(metrics)
     for metric in metrics:
         api = getattr(metric, '_lvis_api', None)
         if api is not None:
@@ -44,6 +47,25 @@ def check_metrics(metrics: Sequence[Any], configs: Sequence[Any]) -> None:
             _file_of(configs, index),
             boxes=not {'segm'}.issuperset(metric.metrics),
         )
+
+
+def _refuse_same_names(metrics: Sequence[Any]) -> None:
+    first: dict[tuple[Any, str], int] = {}
+    for place, metric in enumerate(metrics):
+        # Their figures are named after what `metrics` lists; those of other packages may not be.
+        is_known = type(metric).compute_metrics.__module__.split('.')[0] in _NAMING_FIGURES
+        names = getattr(metric, 'metrics', None)
+        if not is_known or not isinstance(names, list) or getattr(metric, 'format_only', False):
+            continue
+        for name in names:
+            other = first.setdefault((metric.prefix, name), place)
+            if other != place:
+                kinds = f'{type(metrics[other]).__name__} and {type(metric).__name__}'
+                raise ConfigError(
+                    f'the metrics {kinds} of one evaluator would both give the figures of '
+                    f"{name!r} under the prefix {metric.prefix!r}: set prefix='...' to another one "
+                    'in one of them, or take the name out of its list.'
+                )
 
 
 def check_label_order(metrics: Sequence[Any], dataset: Any) -> None:

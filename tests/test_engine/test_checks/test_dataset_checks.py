@@ -83,7 +83,8 @@ class TestDatasets:
         del content[kind][1][key]
         path.write_text(json.dumps(content))
         with pytest.raises(
-            InputError, match=rf'entry 1 of {kind} in .*annotations\.json lacks {key}'
+            InputError,
+            match=rf'entry 1 of {kind} in .*annotations\.json lacks {key}: each of {kind} needs id, .*{key}',
         ):
             build('instance', data, tmp_path)
 

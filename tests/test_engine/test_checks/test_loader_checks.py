@@ -11,7 +11,10 @@ from mmdet.datasets.transforms import (
     CopyPaste,
     Expand,
     LoadAnnotations,
+    MixUp,
     Mosaic,
+    RandomAffine,
+    RandomShift,
     Resize,
 )
 from mmengine.config import ConfigDict
@@ -42,6 +45,10 @@ class TestConfig:
         [
             ({'batch_size': 0}, r'^val_dataloader\.batch_size is 0: set it to an integer of at'),
             ({'batch_size': '2'}, r"^val_dataloader\.batch_size is '2'"),
+            (
+                {'batch_size': None, 'batch_sampler': {'type': 'A'}},
+                r'^val_dataloader\.batch_size is None: set it to an integer of at least 1$',
+            ),
             ({'num_workers': -1}, r'^val_dataloader\.num_workers is -1'),
             ({'sampler': None}, r'^val_dataloader\.sampler is None: set it to dict\(type='),
             ({'dataset': None}, r'^val_dataloader\.dataset is None'),
@@ -51,10 +58,21 @@ class TestConfig:
         with pytest.raises(ConfigError, match=message):
             check_loader_config(ConfigDict({**LOADER, **change}), 'val_dataloader')
 
+    def test_a_list_of_loaders_is_no_cascade_of_heads(self):
+        with pytest.raises(
+            ConfigError, match=r'^val_dataloader is a list of 2: set it to one dict$'
+        ):
+            check_loader_config([LOADER, LOADER], 'val_dataloader')
+
     def test_usual_ones_pass(self):
         check_loader_config(LOADER, 'train_dataloader')
         check_loader_config({**LOADER, 'num_workers': 4, 'batch_sampler': {'type': 'A'}}, 'train')
         check_loader_config(DataLoader([1]), 'train_dataloader')
+
+    def test_the_batch_size_of_pytorch_passes(self):
+        data = {'dataset': [3, 4], 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+        check_loader_config(data, 'val_dataloader')
+        assert Runner.build_dataloader(data).batch_size == 1
 
 
 class TestIdleWorkers:
@@ -113,6 +131,15 @@ class TestMaskAugmentations:
     def test_those_that_leave_masks_behind_are_named(self, load):
         with pytest.raises(ConfigError, match=r'has Mosaic, which moves .*: take CachedMosaic'):
             check_mask_augmentations(dataset(load, wrapper=[Mosaic(img_scale=(8, 8))]))
+
+    def test_all_of_them_are_named_at_once(self):
+        steps = [Mosaic(img_scale=(8, 8)), RandomAffine(), MixUp(img_scale=(8, 8)), RandomShift()]
+        message = (
+            r'has MixUp and Mosaic and RandomAffine and RandomShift, which move images .*: take CachedMixUp instead '
+            r'of MixUp, and CachedMosaic instead of Mosaic, .*, or with_mask=False in LoadAnnotations'
+        )
+        with pytest.raises(ConfigError, match=message):
+            check_mask_augmentations(dataset(DRAWING, wrapper=steps))
 
     @pytest.mark.parametrize(
         'data',

@@ -46,6 +46,39 @@ def test_ids_from_0(first_id, runner, tmp_path):
     assert figures['bbox_mAP'] == figures['segm_mAP'] == 1
 
 
+@pytest.mark.parametrize(
+    ('change', 'is_refused'),
+    [
+        ({}, True),
+        ({'prefix': 'other'}, False),
+        ({'metric': 'bbox'}, False),
+        ({'format_only': True, 'outfile_prefix': 'x'}, False),
+    ],
+)
+def test_figures_of_one_name(change, is_refused, runner, tmp_path):
+    path = write(rectangles(CLASSES), tmp_path / 'truth.json')
+    one = dict(type='mmdet.CocoMetric', ann_file=path, metric='segm')
+    two = dict(type='mmpointrend.CocoBoundaryMetric', ann_file=path, metric=['segm'])
+    if not is_refused:
+        assert len(runner.build_evaluator([one, {**two, **change}]).metrics) == 2
+        return
+    message = (
+        r"^the metrics CocoMetric and CocoBoundaryMetric .* figures of 'segm' under the prefix "
+        r"'coco': set prefix="
+    )
+    with pytest.raises(ConfigError, match=message):
+        runner.build_evaluator([one, two])
+
+
+def test_figures_of_one_name_by_others(tmp_path):
+    class Own(CocoMetric):
+        def compute_metrics(self, results):
+            return {'own': len(results)}
+
+    path = write(rectangles(CLASSES), tmp_path / 'truth.json')
+    check_metrics([CocoMetric(path, metric='bbox'), Own(path, metric='bbox')], [])
+
+
 def test_ids_twice(runner, tmp_path):
     content = rectangles(CLASSES)
     content['annotations'][3]['id'] = 1
