@@ -204,6 +204,18 @@ class TestNumbers:
             image.update(height=64.0, width=64.0)
         assert perfect(content, tmp_path, backend=backend)['segm_mAP'] == 1
 
+    def test_ids_beyond_64_bits_by_federated_rules(self):
+        content = rectangles(
+            CLASSES, neg_category_ids=[2**64 - 1], not_exhaustive_category_ids=[2**64 - 1]
+        )
+        for entry, key in [
+            (content['categories'][0], 'id'),
+            *((a, 'category_id') for a in content['annotations'][::3]),
+        ]:
+            entry[key] = 2**64 - 1
+        records = [dict(a, score=0.5) for a in content['annotations']]
+        assert evaluate_coco(content, records, 'bbox', federated=True).all_stats[0] == 1
+
     def test_frequencies_that_are_none(self):
         content = rectangles(CLASSES)
         for category, frequency in zip(content['categories'], ('x', 8, [1]), strict=True):
