@@ -413,6 +413,13 @@ class TestMasks:
         with pytest.raises(InputError, match=r'the image 7 in .*a\.json has no height and width'):
             with_masks(content, 'a.json')
 
+    def test_strips_with_a_boundary(self):
+        content = rectangles(CLASSES)
+        content['images'][0].update(height=10**6, width=16)
+        assert with_masks(content, 'a.json') is content
+        with pytest.raises(InputError, match=r'the image 7 in .*a\.json has no height and width'):
+            with_masks(content, 'a.json', 0.02)
+
 
 def test_refusals_before_the_first_image(tmp_path):
     path = write(rectangles(CLASSES), tmp_path / 't.json')
