@@ -101,7 +101,8 @@ class CocoBoundaryMetric(CocoMetric):
         """Indexes the annotations, for boxes and for masks, as mmdet does for a file."""
         self._coco_api = self._mask_api = coco_api(content)
         if self._compares_masks:
-            masks = with_masks(content, str(self.ann_file))
+            margin = self.dilation_ratio if 'boundary' in self.faster_metrics else 0
+            masks = with_masks(content, str(self.ann_file), margin)
             if masks is not content:
                 self._mask_api = coco_api(masks)
 

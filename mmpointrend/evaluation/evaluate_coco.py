@@ -8,6 +8,8 @@ import numpy as np
 from faster_coco_eval import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
+from mmpointrend.evaluation.cocofy import FEDERATED
+
 __all__ = ['evaluate_coco']
 
 
@@ -47,7 +49,10 @@ def evaluate_coco(
     truth = COCO(
         dict(
             ground_truth,
-            images=[dict(image, id=images[image['id']]) for image in ground_truth['images']],
+            images=[
+                dict(image, id=images[image['id']], **_lists(image, categories, federated))
+                for image in ground_truth['images']
+            ],
             categories=[
                 # LVIS's figures by frequency need one of every category, which COCO's have not.
                 dict(c, id=categories[c['id']], frequency=_frequency(c))
@@ -75,6 +80,15 @@ def evaluate_coco(
     return evaluator
 
 
+def _lists(
+    image: dict[str, Any], categories: dict[Any, int], federated: bool
+) -> dict[str, list[int]]:
+    """LVIS's lists of an image, of categories numbered anew."""
+    if not federated:
+        return {}
+    return {key: [categories[n] for n in image[key] if n in categories] for key in FEDERATED}
+
+
 def _frequency(category: dict[str, Any]) -> str:
     given = category.get('frequency')
     return given if given in ('r', 'c', 'f') else 'f'
@@ -83,7 +97,8 @@ def _frequency(category: dict[str, Any]) -> str:
 def _numbers(entries: Sequence[dict[str, Any]]) -> dict[Any, int]:
     """A whole number for each id, which faster-coco-eval insists on, in the ids' order."""
     ids = [entry['id'] for entry in entries]
-    if all(type(number) is int for number in ids):
+    # Of 64 bits with their sign.
+    if all(type(number) is int and abs(number) < 2**63 for number in ids):
         return {number: number for number in ids}
     return {number: place for place, number in enumerate(sorted(ids), 1)}
 

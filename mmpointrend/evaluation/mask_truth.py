@@ -6,6 +6,7 @@ rasteriser runs for ever along a polygon that leads to infinity.
 """
 
 import logging
+import math
 from typing import Any
 
 from mmengine.logging import print_log
@@ -20,7 +21,7 @@ __all__ = ['with_masks']
 _MAX_PIXELS = 2**30
 
 
-def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
+def with_masks(content: dict[str, Any], source: str, margin: float = 0) -> dict[str, Any]:
     """Turn annotations without a mask into crowds that fill their boxes.
 
     Crowds are neither found nor missed, and detections in them do not count.
@@ -28,6 +29,7 @@ def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
     Args:
         content: COCO annotations; it is left as it is.
         source: Path of their file, for messages.
+        margin: Width of what is put around an image, as a share of its diagonal, in [0, 1).
 
     Returns:
         The content, or a copy if an annotation was changed; the log warns of those without masks.
@@ -35,7 +37,7 @@ def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
     Raises:
         InputError: No annotation has a mask, or the size of an image is missing.
     """
-    sizes = {image['id']: _size(image) for image in content['images']}
+    sizes = {image['id']: _size(image, margin) for image in content['images']}
     annotations, lost = [], []
     for index, annotation in enumerate(content['annotations']):
         if annotation['image_id'] not in sizes:
@@ -75,14 +77,17 @@ def with_masks(content: dict[str, Any], source: str) -> dict[str, Any]:
     return dict(content, annotations=annotations)
 
 
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+def _size(image: dict[str, Any], margin: float) -> tuple[int, int] | None:
     height: Any = image.get('height')
     width: Any = image.get('width')
     for side in (height, width):
         # NaN is not in any range either.
         if not (isinstance(side, int | float) and 1 <= side <= _MAX_PIXELS) or side != int(side):
             return None
-    return (int(height), int(width)) if height * width <= _MAX_PIXELS else None
+    # A margin of a strip is wider than the strip.
+    around = 2 * margin * math.hypot(height, width)
+    fits = (height + around) * (width + around) <= _MAX_PIXELS
+    return (int(height), int(width)) if fits else None
 
 
 def _usable(mask: Any, size: tuple[int, int]) -> Any:

@@ -204,6 +204,18 @@ class TestNumbers:
             image.update(height=64.0, width=64.0)
         assert perfect(content, tmp_path, backend=backend)['segm_mAP'] == 1
 
+    def test_ids_beyond_64_bits_by_federated_rules(self):
+        content = rectangles(
+            CLASSES, neg_category_ids=[2**64 - 1], not_exhaustive_category_ids=[2**64 - 1]
+        )
+        for entry, key in [
+            (content['categories'][0], 'id'),
+            *((a, 'category_id') for a in content['annotations'][::3]),
+        ]:
+            entry[key] = 2**64 - 1
+        records = [dict(a, score=0.5) for a in content['annotations']]
+        assert evaluate_coco(content, records, 'bbox', federated=True).all_stats[0] == 1
+
     def test_frequencies_that_are_none(self):
         content = rectangles(CLASSES)
         for category, frequency in zip(content['categories'], ('x', 8, [1]), strict=True):
@@ -400,6 +412,13 @@ class TestMasks:
         content['images'][0].update(size)
         with pytest.raises(InputError, match=r'the image 7 in .*a\.json has no height and width'):
             with_masks(content, 'a.json')
+
+    def test_strips_with_a_boundary(self):
+        content = rectangles(CLASSES)
+        content['images'][0].update(height=10**6, width=16)
+        assert with_masks(content, 'a.json') is content
+        with pytest.raises(InputError, match=r'the image 7 in .*a\.json has no height and width'):
+            with_masks(content, 'a.json', 0.02)
 
 
 def test_refusals_before_the_first_image(tmp_path):
