@@ -2,6 +2,7 @@
 """Images of another size than their annotations say, and files that are no files."""
 
 import os
+import re
 import socket
 import struct
 import zlib
@@ -161,3 +162,30 @@ class TestBombs:
         path = tmp_path / 'a.png'
         path.write_bytes(png(30000, 30000))
         assert complaint_about_file(path, None, 'label map') is None
+
+
+@pytest.mark.parametrize('kind', ['image', 'label map'])
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [
+        (png(1, 134_217_729), r'claims to be larger .* \(1 x 134217729 pixels\)'),
+        (b'P6 9999) 99999 255', 'is damaged or no image'),
+        (
+            b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 99999 +X 99999\n',
+            r'claims to be larger .* \(99999 x 99999 pixels\)',
+        ),
+    ],
+    ids=['png', 'pnm', 'hdr'],
+)
+def test_heads_that_would_take_gigabytes_are_refused_before_decoding(
+    content, complaint, kind, tmp_path
+):
+    path = tmp_path / 'image.png'
+    path.write_bytes(content)
+    assert re.search(complaint, complaint_about_file(str(path), None, kind))
+
+
+def test_real_heads_of_rare_formats_pass(tmp_path):
+    path = tmp_path / 'image.hdr'
+    path.write_bytes(b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 480 +X 640\n')
+    assert complaint_about_file(str(path), None, 'image') is None
