@@ -7,7 +7,7 @@ import re
 import stat
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import mmcv
 import numpy as np
@@ -28,6 +28,19 @@ _MOST_BYTES = 2**31 - 1
 _LEAST_BYTES_OF_MANY_PIXELS = 2**20
 _MOST_PIXELS = 179_000_000
 _LONGEST_SIDE = 1_000_000
+# Where formats that OpenCV reads have their two sides, and in which order of bytes (None is text).
+_HEAD = 4096
+_HEADS: tuple[tuple[re.Pattern[bytes], Literal['big', 'little'] | None], ...] = (
+    (re.compile(rb'^\x89PNG\r\n\x1a\n.{8}(.{4})(.{4})', re.DOTALL), 'big'),
+    (re.compile(rb'^BM.{16}(.{4})(.{4})', re.DOTALL), 'little'),
+    (
+        re.compile(
+            rb'^\xff\xd8.*?\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\0.{2}(.{2})(.{2})', re.DOTALL
+        ),
+        'big',
+    ),
+    (re.compile(rb'^[-+]Y\s+(\d{1,19})\s+[-+]X\s+(\d{1,19})', re.MULTILINE), None),
+)
 _KINDS = {
     stat.S_ISDIR: 'a folder',
     stat.S_ISFIFO: 'a pipe (FIFO)',
@@ -119,14 +132,23 @@ def _complaint_about_unknown(path: Any, length: int, kind: str) -> str | None:
     """Look at the head of a file that PIL cannot read and OpenCV may; the step says what else is
     wrong."""
     with open(path, 'rb') as file:
-        head = file.read(4096)
+        head = file.read(_HEAD)
     # OpenCV reads on where the head of a PNM image is broken, and takes what numbers it finds for the size.
     if re.match(rb'P[1-7]\s', head):
         return f'the {kind} {path} is damaged or no image; {_FIX}.'
-    sides = re.search(rb'^[-+]Y\s+(\d{1,19})\s+[-+]X\s+(\d{1,19})', head, re.MULTILINE)
-    if head.startswith(b'#?') and sides and int(sides[1]) * int(sides[2]) > _MOST_PIXELS:
-        return _bomb(path, length, kind, f'{int(sides[2])} x {int(sides[1])} pixels')
+    for pattern, order in _HEADS:
+        for sides in pattern.finditer(head):
+            one, other = (
+                int(side) if order is None else _whole(side, order) for side in sides.groups()
+            )
+            if one * other > _MOST_PIXELS or max(one, other) > _LONGEST_SIDE:
+                return _bomb(path, length, kind, f'{one} x {other} pixels')
     return None
+
+
+def _whole(side: bytes, order: Literal['big', 'little']) -> int:
+    """A side in pixels; BMP's of four bytes may be negative, for images from top to bottom."""
+    return abs(int.from_bytes(side, order, signed=len(side) == 4))
 
 
 def orientation(path: Any) -> int:

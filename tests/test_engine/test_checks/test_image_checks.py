@@ -169,13 +169,21 @@ class TestBombs:
     ('content', 'complaint'),
     [
         (png(134_217_729, 1), r'claims to be larger .* \(1 x 134217729 pixels\)'),
+        (
+            png(30_000, 30_000).replace(b'\x08\x02', b'\x08\x03', 1),
+            r'claims to be larger .* \(30000 x 30000 pixels\)',
+        ),
+        (
+            b'\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xfe' + bytes(30),
+            r'claims to be larger .* \(65535 x 65534 pixels\)',
+        ),
         (b'P6 9999) 99999 255', 'is damaged or no image'),
         (
             b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 99999 +X 99999\n',
             r'claims to be larger .* \(99999 x 99999 pixels\)',
         ),
     ],
-    ids=['png', 'pnm', 'hdr'],
+    ids=['png', 'png that PIL cannot read', 'jpeg', 'pnm', 'hdr'],
 )
 def test_heads_that_would_take_gigabytes_are_refused_before_decoding(
     content, complaint, kind, tmp_path
