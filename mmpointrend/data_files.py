@@ -233,7 +233,7 @@ def inside(folder: str | Path, name: Any, *, follow_links: bool = False) -> Path
     return path
 
 
-# The config whose files are read at present, where pickles are refused.
+# The config whose files are read at present, while pickles are refused.
 _reading: ContextVar[Any] = ContextVar('reading', default=None)
 
 

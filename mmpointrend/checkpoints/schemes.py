@@ -80,7 +80,7 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> dict[str, An
         The checkpoint.
 
     Raises:
-        CheckpointError: There is no such model, or it cannot be fetched.
+        CheckpointError: The model is not in the list, or cannot be fetched.
     """
     with _needing(filename, 'mmengine'):
         addresses = theirs.get_external_models()
@@ -107,7 +107,7 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, Any]:
         A checkpoint with the backbone alone.
 
     Raises:
-        CheckpointError: There is no such model, or it cannot be fetched.
+        CheckpointError: The model is not in the list, or cannot be fetched.
     """
     with _needing(filename, 'mmengine'):
         addresses = theirs.get_mmcls_models()

@@ -45,7 +45,7 @@ def check_end(file: BinaryIO, size: int) -> None:
         size: Its length in bytes.
 
     Raises:
-        DamageError: There is no list, it is not followed by the archive's end, or is huge.
+        DamageError: The list is missing, is not followed by the archive's end, or is huge.
     """
     start = max(size - _LONGEST_COMMENT - _END.size, 0)
     file.seek(start)

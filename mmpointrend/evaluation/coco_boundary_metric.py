@@ -3,7 +3,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class CocoBoundaryMetric(CocoMetric):
     # Figures that faster-coco-eval has by their place in its list, and those that are printed.
     stats: Mapping[str, int] = _STATS
     default_items: Sequence[str] = _AP_ITEMS
+    # By whose rules records are evaluated: COCO's, or LVIS's.
+    evaluate_records: Callable[..., COCOeval_faster] = staticmethod(evaluate_coco)
     # Whether labels of the dataset are known to follow its classes; CheckedRunner sees to it.
     dataset_goes_by_names = False
     cat_ids: Any
@@ -313,7 +315,7 @@ class CocoBoundaryMetric(CocoMetric):
 
     def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
         """Evaluates the records of one kind."""
-        return evaluate_coco(
+        return self.evaluate_records(
             self._truth_for(metric),
             records,
             metric,

@@ -4,8 +4,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
-
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.evaluation.coco_boundary_metric import CocoBoundaryMetric
 from mmpointrend.evaluation.cocofy import FEDERATED, check_lvis
@@ -39,6 +37,7 @@ class LVISMetric(CocoBoundaryMetric):
     """
 
     default_prefix = 'lvis'
+    evaluate_records = staticmethod(evaluate_federated)
     stats = {
         'AP': 0, 'AP50': 1, 'AP75': 2, 'APs': 3, 'APm': 4, 'APl': 5, 'APr': 14, 'APc': 15, 'APf': 16,
         'AR@300': 6, 'ARs@300': 9, 'ARm@300': 10, 'ARl@300': 11,
@@ -65,14 +64,3 @@ class LVISMetric(CocoBoundaryMetric):
             )
         except InputError as error:
             raise InputError(f'the annotations {ann_file} of LVIS: {error}') from error
-
-    def _evaluate(self, metric: str, records: list[dict]) -> COCOeval_faster:
-        return evaluate_federated(
-            self._truth_for(metric),
-            records,
-            metric,
-            dilation_ratio=self.dilation_ratio,
-            cat_ids=self.cat_ids,
-            img_ids=self.img_ids,
-            iou_thrs=self.iou_thrs,
-        )

@@ -160,7 +160,7 @@ def _classes_of(dataset: Any) -> tuple[str, ...] | None:
 
 def _metainfo(dataset: Any) -> dict[str, Any]:
     found = getattr(dataset, 'metainfo', None) or {}
-    # mmdet's ConcatDataset has a list where its parts differ, in their palettes for example.
+    # mmdet's ConcatDataset has a list if its parts differ, in their palettes for example.
     return found[0] if isinstance(found, list) else found
 
 

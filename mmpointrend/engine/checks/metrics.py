@@ -81,7 +81,7 @@ def check_label_order(metrics: Sequence[Any], dataset: Any) -> None:
             by other names.
     """
     found = getattr(dataset, 'metainfo', None) or {}
-    # mmdet's ConcatDataset has a list where its parts differ.
+    # mmdet's ConcatDataset has a list if its parts differ.
     classes = (found[0] if isinstance(found, list) else found).get('classes')
     if not classes:
         return
