@@ -2,6 +2,7 @@
 """Adapters of the core to OpenMMLab's interfaces."""
 
 from mmpointrend.models.decode_heads import PointRendHead, SemanticPointHead
+from mmpointrend.models.dense_heads import Mask2FormerHead
 from mmpointrend.models.roi_heads import (
     CoarseMaskHead,
     FCNMaskHead,
@@ -20,6 +21,7 @@ __all__ = [
     'FCNMaskHead',
     'ImplicitPointHead',
     'ImplicitPointRendRoIHead',
+    'Mask2FormerHead',
     'MaskPointHead',
     'ParameterHead',
     'PointRendHead',
