@@ -41,6 +41,7 @@ from mmpointrend.models.roi_heads.ground_truth import MaskTargets
 from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
+from mmpointrend.models.roi_heads.small_boxes import covered_cells, keep_coarse
 from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
@@ -102,6 +103,8 @@ class PointRendRoIHead(StandardRoIHead):
     - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (ignored while an ``observer`` is set);
+    - ``test_cfg.refine_min_cells``: boxes that cover fewer cells of the finest fine level than this (width times height,
+      each divided by the stride) keep their coarse mask, interpolated; default 0, all are refined;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated).
@@ -166,6 +169,7 @@ class PointRendRoIHead(StandardRoIHead):
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
             self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
+            self.refine_min_cells = self.test_cfg.get('refine_min_cells', 0)
         self.observer: SubdivisionObserver | None = None
 
     def _check_parts(self) -> None:
@@ -374,7 +378,11 @@ class PointRendRoIHead(StandardRoIHead):
         No other class is carried through the steps.
         """
         predict = self._point_predictor(x, rois, labels, coarse, num_points)
-        return _of_class(coarse, labels), predict
+        start = _of_class(coarse, labels)
+        if self.refine_min_cells > 0:
+            cells = covered_cells(rois, self.fine_levels.strides)
+            predict = keep_coarse(predict, start, cells < self.refine_min_cells)
+        return start, predict
 
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, coarse: Tensor
