@@ -85,8 +85,10 @@ setup(
     packages=find_packages(include=['mmpointrend', 'mmpointrend.*']),
     include_package_data=True,
     install_requires=[*neighbours.values(), *read_requirements('runtime')],
+    entry_points={'console_scripts': ['mmpointrend = mmpointrend.cli:main']},
     extras_require={
         'mim': [mmcv],
+        'supervision': read_requirements('supervision'),
         'cityscapes': read_requirements('cityscapes'),
         'tests': read_requirements('tests'),
         'lint': read_requirements('lint'),

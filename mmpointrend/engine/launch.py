@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from mmpointrend.engine.checkpoint import load_from_local
 from mmpointrend.engine.checks import leaves
-from mmpointrend.engine.config_files import read_config, task_of
+from mmpointrend.engine.config_files import find_config_file, read_config, task_of
 from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.engine.saving import naming_the_disk
@@ -43,16 +43,17 @@ def run_cli(main: Callable[[], Any]) -> None:
         sys.exit(f'error: {sentence_of(error)}')
 
 
-def train(argv: list[str] | None = None) -> None:
+def train(argv: list[str] | None = None, prog: str | None = None) -> None:
     """Train as the command line says.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
+        prog: Program's name, for help and errors; None takes that of the process.
 
     Raises:
         PointRendError: Something that the user can mend.
     """
-    parser = _parser('Train a model of either task.')
+    parser = _parser('Train a model of either task.', prog)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -80,11 +81,12 @@ def train(argv: list[str] | None = None) -> None:
     _build_runner(cfg).train()
 
 
-def test(argv: list[str] | None = None) -> dict[str, float]:
+def test(argv: list[str] | None = None, prog: str | None = None) -> dict[str, float]:
     """Test as the command line says.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
+        prog: Program's name, for help and errors; None takes that of the process.
 
     Returns:
         The evaluator's figures by name, on every rank.
@@ -92,7 +94,7 @@ def test(argv: list[str] | None = None) -> dict[str, float]:
     Raises:
         PointRendError: Something that the user can mend.
     """
-    parser = _parser('Test a model of either task.')
+    parser = _parser('Test a model of either task.', prog)
     parser.add_argument('checkpoint', help='weights to test')
     parser.add_argument(
         '--out',
@@ -117,9 +119,9 @@ def test(argv: list[str] | None = None) -> dict[str, float]:
     return _build_runner(cfg).test()
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+def _parser(description: str, prog: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument('config', help='name or path of a config')
     parser.add_argument(
         '--work-dir', help='folder of logs and checkpoints; default work_dirs/<name of the config>'
     )
@@ -174,7 +176,7 @@ def _load_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        cfg.work_dir = str(Path('work_dirs') / find_config_file(args.config).stem)
     return cfg
 
 

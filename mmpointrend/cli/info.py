@@ -1,0 +1,6 @@
+# Copyright (c) The mmpointrend authors.
+"""``mmpointrend info``: the models of this package."""
+
+
+def command() -> None:
+    """Come in the next commit."""
