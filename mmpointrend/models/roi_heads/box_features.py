@@ -69,9 +69,7 @@ class BoxFeatures:
 
     def _sample(self, frames: RoIFrames, points: Iterable[Tensor]) -> Tensor:
         """Features (R, P, C) at points of each level."""
-        features = [
-            self._sampler(frames, number)(places) for number, places in enumerate(points)
-        ]
+        features = [self._sampler(frames, number)(places) for number, places in enumerate(points)]
         return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
 
     def _sampler(self, frames: RoIFrames, number: int) -> Callable[[Tensor], Tensor]:

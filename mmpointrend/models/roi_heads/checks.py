@@ -53,7 +53,9 @@ TEST_RULES = {
 }
 
 
-_NAMES = listed(Rule("the name of a map, such as 'backbone.0'", lambda value: isinstance(value, str)))
+_NAMES = listed(
+    Rule("the name of a map, such as 'backbone.0'", lambda value: isinstance(value, str))
+)
 
 
 def _is_nms(value: Any) -> bool:
@@ -221,9 +223,7 @@ def check_point_classes(bbox_head: nn.Module, point_head: nn.Module) -> None:
         )
 
 
-def choose_fine_levels(
-    strides: Any, names: Any, boxes: Any, masks: BaseRoIExtractor
-) -> FineLevels:
+def choose_fine_levels(strides: Any, names: Any, boxes: Any, masks: BaseRoIExtractor) -> FineLevels:
     """Choose the feature levels of the points by their strides, or maps of the backbone by their names.
 
     Args:

@@ -27,9 +27,7 @@ class FineLevels(NamedTuple):
 
     def of(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The levels (B, C_l, H, W) among all of the RoI head's."""
-        return tuple(
-            level_of(x, index, 'roi_head.point_head.in_index') for index in self.indices
-        )
+        return tuple(level_of(x, index, 'roi_head.point_head.in_index') for index in self.indices)
 
 
 class RoIFrames:
@@ -47,9 +45,7 @@ class RoIFrames:
         rois: The RoIs.
     """
 
-    def __init__(
-        self, levels: Sequence[Tensor], strides: Sequence[float], rois: Tensor
-    ) -> None:
+    def __init__(self, levels: Sequence[Tensor], strides: Sequence[float], rois: Tensor) -> None:
         self.levels, self.strides, self.rois = tuple(levels), tuple(strides), rois
         self.images = rois[:, 0].long()
         # What a level covers: a last cell that reaches over the image's border counts whole.

@@ -41,11 +41,11 @@ from mmpointrend.models.roi_heads.mask_sources import CoarseSource, MaskSource
 from mmpointrend.models.roi_heads.mask_stage import MaskStage, MaskTraining
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks
-from mmpointrend.models.roi_heads.region_logits import Regions, render, render_onto
+from mmpointrend.models.roi_heads.region_logits import render, render_onto
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import SubdivisionObserver
-from mmpointrend.rules import check, naming
+from mmpointrend.rules import check
 
 __all__ = ['PARTS', 'PointRefinement', 'detected', 'of_stage', 'with_image_sizes']
 
