@@ -14,6 +14,7 @@ from mmpointrend.models.roi_heads import (
     StandardRoIHead,
 )
 from mmpointrend.models.selection import build_selection
+from mmpointrend.models.taps import tapped_backbone, tapped_neck
 from mmpointrend.models.tta import SegTTAModel
 
 __all__ = [
@@ -30,4 +31,6 @@ __all__ = [
     'SemanticPointHead',
     'StandardRoIHead',
     'build_selection',
+    'tapped_backbone',
+    'tapped_neck',
 ]

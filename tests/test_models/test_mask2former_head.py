@@ -58,7 +58,9 @@ def _samples(counts, has_stuff):
             (rows - 10 * i - 15) ** 2 + (columns - 20 - 15 * number) ** 2 < 60 * (i + 1)
             for i in range(count)
         ]
-        sample = DetDataSample(metainfo={'img_shape': (SIDE, SIDE), 'batch_input_shape': (SIDE, SIDE)})
+        sample = DetDataSample(
+            metainfo={'img_shape': (SIDE, SIDE), 'batch_input_shape': (SIDE, SIDE)}
+        )
         sample.gt_instances = InstanceData(
             labels=torch.arange(count),
             masks=BitmapMasks(np.array(masks, np.uint8).reshape(-1, SIDE, SIDE), SIDE, SIDE),
