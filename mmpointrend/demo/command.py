@@ -13,7 +13,6 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.console import Console
