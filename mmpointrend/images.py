@@ -43,16 +43,16 @@ __all__ = [
     'read_image',
 ]
 
-IMAGE_SUFFIXES = frozenset(
-    ['.avif', '.bmp', '.dib', '.gif', '.j2k', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg']
-    + ['.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff', '.webp']
-)
+IMAGE_SUFFIXES = frozenset([
+    '.avif', '.bmp', '.dib', '.gif', '.j2k', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg',
+    '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff', '.webp',
+])  # fmt: skip
 """Ends of names that a folder's images are known by, in lower case."""
 
-VIDEO_SUFFIXES = frozenset(
-    ['.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4']
-    + ['.mpeg', '.mpg', '.mts', '.ogv', '.ts', '.webm', '.wmv']
-)
+VIDEO_SUFFIXES = frozenset([
+    '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4',
+    '.mpeg', '.mpg', '.mts', '.ogv', '.ts', '.webm', '.wmv',
+])  # fmt: skip
 """Ends of names that videos are known by, in lower case."""
 
 # PIL reads many more, some of which start other programs (EPS) or hold no pictures.

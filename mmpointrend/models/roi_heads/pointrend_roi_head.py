@@ -38,6 +38,7 @@ from mmpointrend.models.roi_heads.checks import (
     probe_mask_head,
 )
 from mmpointrend.models.roi_heads.ground_truth import MaskTargets
+from mmpointrend.models.roi_heads.kept_contours import keep_contours
 from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks, weighted_by_share
@@ -102,6 +103,8 @@ class PointRendRoIHead(StandardRoIHead):
     - ``test_cfg.output_size``: side of the rendered mask, instead of ``subdivision_steps``;
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (ignored while an ``observer`` is set);
+    - ``test_cfg.keep_contours``: beside ``masks`` also hand over ``contours``, the outlines of the rendered logits (see
+      :mod:`mmpointrend.polygons`), default False;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated).
@@ -418,7 +421,11 @@ class PointRendRoIHead(StandardRoIHead):
         # An observer is shown whole steps of all regions, which have no common steps on the output's pixels.
         if self.adaptive_resolution and self.observer is None:
             canvas = MaskCanvas(
-                results_list, batch_img_metas, rescale, self.test_cfg.mask_thr_binary
+                results_list,
+                batch_img_metas,
+                rescale,
+                self.test_cfg.mask_thr_binary,
+                self.test_cfg.get('keep_contours', False),
             )
             self._render_onto_output(x, rois, labels, coarse, canvas)
             return results_list
@@ -430,6 +437,7 @@ class PointRendRoIHead(StandardRoIHead):
             results.masks = paste(
                 self.mask_head, image_logits, results.bboxes, meta, self.test_cfg, rescale
             )
+            keep_contours(results, image_logits, self.test_cfg)
         return results_list
 
     def predict_points(
