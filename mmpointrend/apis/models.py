@@ -125,7 +125,9 @@ def _read_weights(filename: str, cfg: Config) -> dict[str, Any]:
     """A checkpoint with our names, whosoever's it is."""
     is_address = filename.startswith(('http://', 'https://'))
     if Path(filename.partition('?')[0]).suffix in _OF_DETECTRON2:
-        path = str(download(filename, lambda new: load_weights(str(new)))) if is_address else filename
+        path = (
+            str(download(filename, lambda new: load_weights(str(new)))) if is_address else filename
+        )
         weights = load_weights(path)
     else:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location='cpu')

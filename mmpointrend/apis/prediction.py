@@ -90,7 +90,6 @@ def predict(
         ConfigError: The model cannot do what is asked of it.
     """
     options = dict(batch_size=batch_size, score_thr=score_thr, adaptive=adaptive, tta=tta)
-    _check(model, **options)
     if isinstance(inputs, np.ndarray):
         return next(_samples(model, [inputs], options))
     if isinstance(inputs, str | os.PathLike):
@@ -129,11 +128,11 @@ def predict_pictures(
         adaptive: As in :func:`predict`.
         tta: As in :func:`predict`.
 
-    Yields:
+    Returns:
         Each image and its sample, in the order given.
 
     Raises:
-        ConfigError: The model cannot do what is asked of it.
+        ConfigError: The model cannot do what is asked of it; no image is read then.
     """
     _check(model, batch_size=batch_size, score_thr=score_thr, adaptive=adaptive, tta=tta)
     scope = model.cfg.default_scope
@@ -145,11 +144,27 @@ def predict_pictures(
         runner.eval()
     with DefaultScope.overwrite_default_scope(scope):
         pipeline = Compose(_of_arrays(steps, scope))
-    for batch in _batches(pictures, pipeline, scope, batch_size):
+    batches = _batches(pictures, pipeline, scope, batch_size)
+    return _answers(model, runner, batches, score_thr, adaptive)
+
+
+def _samples(model: BaseModel, inputs: Iterable[Any], options: dict[str, Any]) -> Iterator[Sample]:
+    answers = predict_pictures(model, map(_picture, inputs), **options)
+    return (sample for _, sample in answers)
+
+
+def _answers(
+    model: BaseModel,
+    runner: BaseModel,
+    batches: Iterable[list[tuple[Picture, dict[str, Any]]]],
+    score_thr: float | None,
+    adaptive: bool | None,
+) -> Iterator[tuple[Picture, Sample]]:
+    for batch in batches:
         data = pseudo_collate([item for _, item in batch])
         with (
             torch.no_grad(),
-            DefaultScope.overwrite_default_scope(scope),
+            DefaultScope.overwrite_default_scope(model.cfg.default_scope),
             _settings(model, score_thr, adaptive),
         ):
             samples = runner.test_step(data)
@@ -160,11 +175,6 @@ def predict_pictures(
                     sample.pred_instances.scores > score_thr
                 ]
             yield picture, sample
-
-
-def _samples(model: BaseModel, inputs: Iterable[Any], options: dict[str, Any]) -> Iterator[Sample]:
-    for _, sample in predict_pictures(model, map(_picture, inputs), **options):
-        yield sample
 
 
 def _picture(item: Any) -> Picture:

@@ -56,5 +56,7 @@ def to_supervision(
     else:
         raise InputError('the sample has neither pred_instances nor pred_sem_seg: predict first.')
     if classes is not None and detections.class_id is not None:
-        detections.data['class_name'] = np.array([classes[i] for i in detections.class_id], dtype=str)
+        detections.data['class_name'] = np.array(
+            [classes[i] for i in detections.class_id], dtype=str
+        )
     return detections

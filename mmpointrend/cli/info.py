@@ -42,7 +42,12 @@ def _models() -> object:
 
 def _facts(name: str) -> Iterator[tuple[str, object]]:
     """What is known of a model: names and values."""
-    from mmpointrend.engine.config_files import find_config_file, is_checkpoint, read_config, task_of
+    from mmpointrend.engine.config_files import (
+        find_config_file,
+        is_checkpoint,
+        read_config,
+        task_of,
+    )
     from mmpointrend.engine.model_index import published_models
 
     if is_checkpoint(name):

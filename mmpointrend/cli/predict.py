@@ -24,7 +24,9 @@ def command(
     ] = None,
     formats: Annotated[
         str,
-        typer.Option('--format', help='Any of overlay, coco, polygons and png, with commas between.'),
+        typer.Option(
+            '--format', help='Any of overlay, coco, polygons and png, with commas between.'
+        ),
     ] = 'overlay,coco',
     score: Annotated[
         float | None, typer.Option(help='Instances have to score above it; default 0.5.')
