@@ -59,38 +59,8 @@ def trace(
         Parts of the region, closed along the border of the grid.
     """
     # contourpy's lower level is outside.
-    return _trace_above(values, x, y, np.nextafter(level, -math.inf))
-
-
-def _trace_above(
-    values: np.ndarray, x: np.ndarray, y: np.ndarray, level: float
-) -> tuple[Polygon, ...]:
-    """Like `trace`, of values above a level."""
-    inside = values > level
-    columns, rows = (np.flatnonzero(inside.any(axis)) for axis in (0, 1))
-    if len(columns) == 0:
-        return ()
-    # contourpy keeps three numbers in double precision of each crossing.
-    across, down = (slice(max(at[0] - 1, 0), at[-1] + 2) for at in (columns, rows))
-    generator = contour_generator(
-        x[across], y[down], values[down, across], fill_type=FillType.OuterOffset
-    )
-    filled = generator.filled(level, math.inf)
-    polygons = []
-    for points, offsets in zip(*filled, strict=True):
-        rings = [
-            _without_repetition(points[start : end - 1])
-            for start, end in itertools.pairwise(offsets)
-        ]
-        outer, *holes = rings
-        if len(outer) > 2:
-            polygons.append(Polygon(outer, tuple(ring for ring in holes if len(ring) > 2)))
-    return tuple(polygons)
-
-
-def _without_repetition(ring: np.ndarray) -> np.ndarray:
-    """A ring without vertices that equal the one before, as a value at the very level makes them."""
-    return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
+    rings = _Rings.above(values, x, y, np.nextafter(level, -math.inf))
+    return rings.keep(rings.points, rings.points != rings.points[rings.previous]).polygons()
 
 
 def trace_mask(mask: np.ndarray) -> tuple[Polygon, ...]:
@@ -102,34 +72,76 @@ def trace_mask(mask: np.ndarray) -> tuple[Polygon, ...]:
     Returns:
         Parts, with vertices at whole numbers; pixels that meet at a corner only are apart.
     """
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if len(rows) == 0:
-        return ()
-    top, left = rows[0], columns[0]
-    window = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float64)
-    y, x = (np.arange(side) - 0.5 for side in window.shape)
-    corner = np.array([left, top])
-    # At the level the middle of four pixels that meet at a corner is not above it.
-    return tuple(
-        Polygon(
-            _corners(part.outer) + corner, tuple(_corners(ring) + corner for ring in part.holes)
+    y, x = (np.arange(side + 2) - 0.5 for side in mask.shape)
+    # At the level, the middle of four pixels that meet at a corner is not above it.
+    rings = _Rings.above(np.pad(mask, 1), x, y, 0.5)
+    before, at = rings.points[rings.previous], rings.points
+    # Vertices are the middles of the pixels' edges; between one of a vertical and one of a horizontal edge is a corner.
+    upright_before, upright = (np.mod(points[:, :1], 1) == 0 for points in (before, at))
+    corners = np.where(upright, [1, 0], [0, 1]) * at + np.where(upright, [0, 1], [1, 0]) * before
+    return rings.keep(corners, upright != upright_before).polygons()
+
+
+@dataclass(frozen=True)
+class _Rings:
+    """Rings of all parts one after the other, so that thousands of them are handled at once.
+
+    Attributes:
+        points: Their vertices, shape (n, 2).
+        ring: The ring of each vertex, ascending, shape (n,).
+        first: The first ring of each part, which is its outline, and behind them the number of rings.
+    """
+
+    points: np.ndarray
+    ring: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def above(cls, values: np.ndarray, x: np.ndarray, y: np.ndarray, level: float) -> '_Rings':
+        """Outlines of the region where values are above a level, by contourpy."""
+        inside = values > level
+        columns, rows = (np.flatnonzero(inside.any(axis)) for axis in (0, 1))
+        if len(columns) == 0:
+            return cls(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(1, np.int64))
+        # contourpy keeps three numbers in double precision of each crossing.
+        across, down = (slice(max(at[0] - 1, 0), at[-1] + 2) for at in (columns, rows))
+        generator = contour_generator(
+            x[across],
+            y[down],
+            values[down, across].astype(np.float64),
+            fill_type=FillType.ChunkCombinedOffsetOffset,
         )
-        for part in _trace_above(window, x, y, 0.5)
-    )
+        (points,), (starts,), (first,) = generator.filled(level, math.inf)
+        if points is None or starts is None or first is None:
+            return cls(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(1, np.int64))
+        ring = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
+        # The last vertex of a ring is its first one again.
+        is_new = np.append(ring[1:] == ring[:-1], False)
+        return cls(points[is_new], ring[is_new], first.astype(np.int64))
 
+    @property
+    def previous(self) -> np.ndarray:
+        """Index of the vertex before each one in its ring."""
+        indices = np.arange(-1, len(self.ring) - 1)
+        starts = np.flatnonzero(np.diff(self.ring, prepend=-1))
+        indices[starts] = np.append(starts[1:], len(self.ring)) - 1
+        return indices
 
-def _corners(ring: np.ndarray) -> np.ndarray:
-    """The ring round pixels whose edges a ring of marching squares crosses in their middles, one after the other."""
-    following = np.roll(ring, -1, axis=0)
-    on_vertical, next_on_vertical = (
-        np.mod(np.round(at[:, 0] * 2), 2) == 0 for at in (ring, following)
-    )
-    corners = np.where(
-        on_vertical[:, None],
-        np.stack([ring[:, 0], following[:, 1]], axis=1),
-        np.stack([following[:, 0], ring[:, 1]], axis=1),
-    )
-    return np.round(corners[on_vertical != next_on_vertical])
+    def keep(self, points: np.ndarray, which: np.ndarray) -> '_Rings':
+        """The same rings with other points, of those vertices alone of which ``which`` (n, ...) is somewhere true."""
+        kept = which.any(axis=1)
+        return _Rings(points[kept], self.ring[kept], self.first)
+
+    def polygons(self) -> tuple[Polygon, ...]:
+        """Parts, without rings of no area."""
+        counts = np.bincount(self.ring, minlength=self.first[-1])
+        ends = np.cumsum(counts)
+        rings = [self.points[end - count : end] for end, count in zip(ends, counts, strict=True)]
+        return tuple(
+            Polygon(rings[outer], tuple(ring for ring in rings[outer + 1 : end] if len(ring) > 2))
+            for outer, end in itertools.pairwise(self.first)
+            if len(rings[outer]) > 2
+        )
 
 
 def trace_pasted(

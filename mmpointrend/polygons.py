@@ -7,6 +7,7 @@ what the coordinates are). The RoI head hands them over with ``test_cfg.rcnn.kee
 the outline.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,8 @@ TOLERANCE = 0.25
 """Default distance in pixels by which simplification may move an outline."""
 
 _LEAST_IOU = 0.995
+# Of more parts and holes than this pycocotools takes seconds: noise, and no outlines.
+MOST_RINGS = 1000
 _DECIMALS = 3
 
 
@@ -81,14 +84,26 @@ def simplify(polygons: Sequence[Polygon], tolerance: float = TOLERANCE) -> tuple
         raise ConfigError(
             f'tolerance is {tolerance}: give a number of pixels >= 0, such as {TOLERANCE}'
         )
-    simplified = []
-    for polygon in polygons:
-        shape = shapely.simplify(
-            shapely.Polygon(polygon.outer, polygon.holes), tolerance, preserve_topology=True
-        )
-        rings = [np.asarray(ring.coords)[:-1] for ring in (shape.exterior, *shape.interiors)]
-        simplified.append(Polygon(rings[0], tuple(rings[1:])))
-    return tuple(simplified)
+    if not polygons:
+        return ()
+    # All at once: an untrained model's mask has thousands of parts and holes.
+    rings = [ring for part in polygons for ring in part.rings]
+    part_of_ring = np.repeat(np.arange(len(polygons)), [len(part.rings) for part in polygons])
+    loops = shapely.linearrings(
+        np.concatenate(rings), indices=np.repeat(np.arange(len(rings)), list(map(len, rings)))
+    )
+    shapes = shapely.polygons(loops, indices=part_of_ring)
+    shapes = shapely.simplify(shapes, tolerance, preserve_topology=True)
+    loops, part_of_ring = shapely.get_rings(shapes, return_index=True)
+    points, ring_of_point = shapely.get_coordinates(loops, return_index=True)
+    ends = np.searchsorted(ring_of_point, np.arange(len(loops)), side='right')
+    # The last vertex is the first one again.
+    rings = [points[start : end - 1] for start, end in itertools.pairwise([0, *ends])]
+    firsts = np.searchsorted(part_of_ring, np.arange(len(polygons) + 1))
+    return tuple(
+        Polygon(rings[first], tuple(rings[first + 1 : end]))
+        for first, end in itertools.pairwise(firsts)
+    )
 
 
 def to_coco(polygons: Sequence[Polygon]) -> list[list[float]]:
@@ -111,13 +126,16 @@ def _bridged(polygon: Polygon) -> np.ndarray:
     if not polygon.holes:
         return polygon.outer
     tree = shapely.STRtree(shapely.points(polygon.outer))
+    lengths = np.array([len(hole) for hole in polygon.holes])
+    (_, nearest), distances = tree.query_nearest(
+        shapely.points(np.concatenate(polygon.holes)), return_distance=True, all_matches=False
+    )
     visits: dict[int, list[np.ndarray]] = {}
-    for hole in polygon.holes:
-        (_, nearest), distances = tree.query_nearest(
-            shapely.points(hole), return_distance=True, all_matches=False
+    for hole, end, length in zip(polygon.holes, np.cumsum(lengths), lengths, strict=True):
+        start = int(distances[end - length : end].argmin())
+        visits.setdefault(int(nearest[end - length + start]), []).append(
+            np.roll(hole, -start, axis=0)
         )
-        start = int(distances.argmin())
-        visits.setdefault(int(nearest[start]), []).append(np.roll(hole, -start, axis=0))
     pieces = []
     for index, vertex in enumerate(polygon.outer):
         pieces.append(vertex[None])
@@ -171,7 +189,7 @@ def instance_polygons(sample: Any, tolerance: float = TOLERANCE) -> list[tuple[P
 
     They are filled once and compared with the mask. If simplification, or pycocotools' rounding of small objects,
     leaves an IoU below 0.995, the tolerance is halved, and halved again; what then still differs (objects of some
-    pixels) gets the outline of its pixels.
+    pixels, or of a thousand parts and holes) gets the outline of its pixels.
 
     Args:
         sample: A ``DetDataSample`` with ``pred_instances``, or these: ``masks``, bool, (N, H, W).
@@ -268,7 +286,7 @@ def _fitting(
     """A contour, simplified by as much as keeps the mask, or else the outline of the mask's pixels."""
     if not mask.any():
         return ()
-    if contour is not None:
+    if contour is not None and sum(len(part.rings) for part in contour) <= MOST_RINGS:
         expected = mask_api.encode(np.asfortranarray(mask, np.uint8))
         for share in (1.0, 0.5, 0.25, 0.0):
             polygons = simplify(contour, share * tolerance)
