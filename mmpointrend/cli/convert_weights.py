@@ -40,10 +40,11 @@ def convert_weights(source: str, target: Path, config: str | None) -> None:
 
     weights = load_weights(source)
     target = output_file(target)
-    if config is None:
-        conversions = matching_configs(weights)
-    else:
-        conversions = {config: convert(weights, find_config(config))}
+    conversions = (
+        matching_configs(weights)
+        if config is None
+        else {config: convert(weights, find_config(config))}
+    )
     name, *others = conversions
     conversion = conversions[name]
     meta = dict(config=name, source=Path(source).name, mmpointrend_version=__version__)

@@ -18,11 +18,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmpointrend.cli.progress import ProgressReport
 from mmpointrend.demo.pictures import draw_all
 from mmpointrend.demo.side_by_side import log_file, train_heads
 from mmpointrend.demo.stages import HEADS, TRUNK, Options, make_data, run_stage, stage_steps
 from mmpointrend.engine.results import Figures
+from mmpointrend.progress import ProgressReport
 
 __all__ = ['run_demo']
 

@@ -17,11 +17,12 @@ from mmpointrend.data_files import check_regular, read_json, read_yaml
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.plain_configs import complaint_about_types
 
-__all__ = ['OUR_CONFIGS', 'find_config_file', 'read_config', 'task_of']
+__all__ = ['OUR_CONFIGS', 'find_config_file', 'is_checkpoint', 'read_config', 'task_of']
 
 OUR_CONFIGS = Path(mmpointrend.__file__).parent / '.mim' / 'configs'
 """Folder of the configs of this package."""
 
+_CHECKPOINTS = ('.ckpt', '.pkl', '.pt', '.pth', '.safetensors')
 # mmengine reads a file again for each time that it is named.
 _MOST_BASES = 1000
 _TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
@@ -68,6 +69,18 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
     if cfg.get('model') is None:
         raise ConfigError(f'{path} has no model: it is a part that whole configs inherit.')
     return cfg
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a name is one of a checkpoint, not of a config.
+
+    Args:
+        name: Name, path or address.
+
+    Returns:
+        True for an address, and for a path that ends as those of checkpoints do.
+    """
+    return '://' in name or Path(name).suffix in _CHECKPOINTS
 
 
 def find_config_file(name: str) -> Path:

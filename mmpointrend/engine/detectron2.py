@@ -18,12 +18,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-import mmpointrend
 from mmpointrend.checkpoints.array_archive import load_array_archive
 from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.engine.checkpoint import LoadReport, load_from_local
 from mmpointrend.engine.launch import read_config
-from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
+from mmpointrend.errors import CheckpointError, PointRendError
 
 __all__ = [
     'ZOO',

@@ -27,7 +27,7 @@ from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.engine.saving import naming_the_disk
 from mmpointrend.errors import ConfigError, InputError, PointRendError, sentence_of
 
-__all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train']
+__all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train', 'tta_of']
 
 
 def run_cli(main: Callable[[], Any]) -> None:
@@ -279,23 +279,40 @@ def _draw_into(cfg: Config, folder: str) -> None:
         cfg.visualizer = dict(visualizer, vis_backends=backends, save_dir=folder)
 
 
-def _use_tta(cfg: Config) -> None:
+def tta_of(cfg: Config, option: str) -> tuple[dict[str, Any], Any]:
+    """What a config says of test-time augmentation.
+
+    Args:
+        cfg: The config.
+        option: What asks for it, for the message.
+
+    Returns:
+        Config of the model round the model, without ``module``, and the pipeline.
+
+    Raises:
+        ConfigError: It is one of instances, or has no ``tta_pipeline``.
+    """
     if task_of(cfg) == 'instance':
         raise ConfigError(
-            '--tta works for semantic segmentation; averaging instance masks comes with a later '
+            f'{option} works for semantic segmentation; averaging instance masks comes with a later '
             'version.'
         )
     if 'tta_pipeline' not in cfg:
         raise ConfigError(
-            '--tta needs tta_pipeline in the config; every dataset config of mmseg shows one.'
+            f'{option} needs tta_pipeline in the config; every dataset config of mmseg shows one.'
         )
     tta_model = cfg.get('tta_model') or dict(type='SegTTAModel')
     # mmseg's own takes the sigmoid twice where there is one class.
     if tta_model['type'] in ('SegTTAModel', 'mmseg.SegTTAModel'):
         tta_model = {**tta_model, 'type': 'mmpointrend.SegTTAModel'}
+    return dict(tta_model), cfg.tta_pipeline
+
+
+def _use_tta(cfg: Config) -> None:
+    tta_model, pipeline = tta_of(cfg, '--tta')
     cfg.model = dict(tta_model, module=cfg.model)
     for dataset in leaves(cfg.test_dataloader.dataset):
-        dataset.pipeline = cfg.tta_pipeline
+        dataset.pipeline = pipeline
 
 
 def _write_to(cfg: Config, out: str) -> None:
