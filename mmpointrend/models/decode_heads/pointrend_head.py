@@ -18,6 +18,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.built_once import BuiltOnce
 from mmpointrend.models.decode_heads.coarse_heads import (
     CascadedHeads,
     build_coarse_head,
@@ -32,6 +33,7 @@ from mmpointrend.models.selection import build_selection
 from mmpointrend.models.taps import level_of, original
 from mmpointrend.points import (
     UNCERTAINTIES,
+    PointSelection,
     SubdivisionObserver,
     Uncertainty,
     point_predictor,
@@ -43,6 +45,14 @@ from mmpointrend.registry import MODELS
 from mmpointrend.rules import INIT, PART, Rule, configured, one_or_more
 
 __all__ = ['PointRendHead']
+
+
+def _read_rendering(asked: Mapping) -> Rendering:
+    return Rendering.from_config(asked, 'model.test_cfg')
+
+
+def _build_selection(train_cfg: Mapping) -> PointSelection:
+    return build_selection(train_cfg, 'model.train_cfg')
 
 
 @MODELS.register_module()
@@ -104,6 +114,8 @@ class PointRendHead(BaseModule):
             'scale_factor': scale_factor,
         }
         Rendering.from_config(self.rendering_defaults, 'decode_head')
+        self._rendering_of = BuiltOnce(_read_rendering)
+        self._selection_of = BuiltOnce(_build_selection)
         self._tested: dict[str, int] | None = None
         self._has_warned = False
         self.observer: SubdivisionObserver | None = None
@@ -260,7 +272,7 @@ class PointRendHead(BaseModule):
     @torch.no_grad()
     def _select_training_points(self, coarse: Tensor, train_cfg: Mapping) -> Tensor:
         """Points (B, P, 2) of a training step."""
-        selection = build_selection(train_cfg or {}, 'model.train_cfg')
+        selection = self._selection_of(train_cfg or {})
 
         def uncertainty_at(points: Tensor) -> Tensor:
             logits = sample_features(coarse, points, align_corners=self.align_corners)
@@ -315,8 +327,7 @@ class PointRendHead(BaseModule):
 
     def _rendering(self, test_cfg: Mapping) -> Rendering:
         """What ``test_cfg`` asks for; keys that it lacks are the head's defaults."""
-        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
-        return Rendering.from_config(asked, 'model.test_cfg')
+        return self._rendering_of(self._asked(test_cfg))
 
     def check_train_cfg(self, train_cfg: Mapping | None) -> None:
         """Refuse a model's ``train_cfg`` that the first step would fail on.
@@ -327,7 +338,7 @@ class PointRendHead(BaseModule):
         Raises:
             ConfigError: A key is missing or out of range.
         """
-        build_selection(train_cfg or {}, 'model.train_cfg')
+        self._selection_of(train_cfg or {})
 
     def check_test_cfg(self, test_cfg: Mapping | None) -> None:
         """Refuse a model's ``test_cfg`` that the first prediction would fail on.
