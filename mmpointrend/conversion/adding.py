@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from mmpointrend.conversion.changes import apply, code
 from mmpointrend.conversion.parts import name_of
+from mmpointrend.engine.config_files import read_config
+from mmpointrend.engine.launch import output_file
 from mmpointrend.errors import ConfigError
 
 __all__ = ['add_pointrend', 'convert_config']
@@ -84,14 +86,13 @@ def convert_config(config: str | Path, out: str | Path, fine_from: str = 'neck')
         The config that was written.
 
     Raises:
-        ConfigError: PointRend cannot be added, the config cannot be inherited, or ``out`` is not a Python file.
+        ConfigError: PointRend cannot be added, the config cannot be read or inherited, or ``out`` is not a Python file.
+        InputError: ``out`` cannot be written.
     """
     path = Path(out)
     if path.suffix != '.py':
         raise ConfigError(f'{out} does not end in .py: give the new config a name that does')
-    source = Path(Config._get_cfg_path(str(config), '')[0])
-    if not source.is_file():
-        raise ConfigError(f'{config} does not exist: give the path of a config, or PACKAGE::NAME')
+    source = _file_of(str(config))
     if path.resolve() == source.resolve():
         raise ConfigError(f'{out} is the config itself: give the new one a name of its own')
     if source.suffix == '.py' and Config._is_lazy_import(str(source)):
@@ -99,7 +100,7 @@ def convert_config(config: str | Path, out: str | Path, fine_from: str = 'neck')
             f'{config} is in the style of Python modules (read_base), which a config of _base_ cannot inherit: take '
             'the config of the same model without it, or call mmpointrend.apis.add_pointrend on the loaded one'
         )
-    cfg = Config.fromfile(str(source))
+    cfg = read_config(str(source))
     changes = _changes(cfg, fine_from)
     text = '\n'.join(
         [
@@ -110,9 +111,23 @@ def convert_config(config: str | Path, out: str | Path, fine_from: str = 'neck')
             '',
         ]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    output_file(path).write_text(text)
     return Config.fromfile(str(path))
+
+
+def _file_of(config: str) -> Path:
+    """The file of a config that is named by its path or by its package."""
+    package, separator, _ = config.partition('::')
+    if separator and find_spec(package) is None:
+        raise ConfigError(
+            f'{config} is of {package}, which is not installed: install it, or give a path'
+        )
+    try:
+        return Path(Config._get_cfg_path(config, '')[0])
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f'{config} does not exist: give the path of a config, or PACKAGE::NAME'
+        ) from error
 
 
 def _reference(source: Path, out: Path) -> str:
@@ -121,7 +136,7 @@ def _reference(source: Path, out: Path) -> str:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             continue
-        for folder in (Path(spec.origin).parent / '.mim' / 'configs',):
-            if source.resolve().is_relative_to(folder.resolve()):
-                return f'{package}::{source.resolve().relative_to(folder.resolve()).as_posix()}'
+        configs = (Path(spec.origin).parent / '.mim' / 'configs').resolve()
+        if source.resolve().is_relative_to(configs):
+            return f'{package}::{source.resolve().relative_to(configs).as_posix()}'
     return Path(os.path.relpath(source.resolve(), out.resolve().parent)).as_posix()

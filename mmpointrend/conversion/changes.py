@@ -1,5 +1,5 @@
 # Copyright (c) The mmpointrend authors.
-"""Changes of a config, which can be made and can be written down: entries by key, some of them taken from the config."""
+"""Changes of a config, to be made or to be written down: entries by key, some of them taken from the config."""
 
 import copy
 import keyword
@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['Base', 'apply', 'code']
+__all__ = ['Base', 'Each', 'apply', 'code']
 
 _WIDTH = 100
 
@@ -43,6 +43,34 @@ class Base:
         return '_base_' + ''.join(keys) + ('' if self.until is None else f'[:{self.until}]')
 
 
+@dataclass(frozen=True)
+class Each:
+    """A list of dicts of the config that is changed, each with new entries.
+
+    Attributes:
+        base: The list.
+        changes: Entries that each gets.
+    """
+
+    base: Base
+    changes: dict
+
+    def of(self, cfg: Any) -> list:
+        """The new list.
+
+        Args:
+            cfg: The config.
+
+        Returns:
+            Copies with the entries.
+        """
+        return [{**item, **self.changes} for item in self.base.of(cfg)]
+
+    def __str__(self) -> str:
+        entries = ', '.join(f'{key}={code(value)}' for key, value in self.changes.items())
+        return f'[dict(stage, {entries}) for stage in {self.base}]'
+
+
 def apply(changes: dict, cfg: Config) -> Config:
     """A config with changes.
 
@@ -59,7 +87,7 @@ def apply(changes: dict, cfg: Config) -> Config:
 
 
 def _resolved(value: Any, cfg: Config) -> Any:
-    if isinstance(value, Base):
+    if isinstance(value, Base | Each):
         return value.of(cfg)
     if isinstance(value, dict):
         return ConfigDict({key: _resolved(item, cfg) for key, item in value.items()})
@@ -76,7 +104,7 @@ def code(value: Any, indent: int = 0) -> str:
     Returns:
         Its text, over several lines where one is too long.
     """
-    if isinstance(value, Base):
+    if isinstance(value, Base | Each):
         return str(value)
     if not isinstance(value, dict | list):
         return repr(value)

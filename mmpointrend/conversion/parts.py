@@ -3,17 +3,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.scope import scoped
 from mmpointrend.rules import naming
 
 __all__ = ['build', 'building', 'name_of', 'scope_of', 'tapped', 'updated']
+
+
+# Side of the image that a model is tried on, in pixels, if its backbone takes any.
+_SIDE = 128
 
 
 def name_of(kind: Any) -> str:
@@ -123,3 +129,97 @@ def updated(parent: ConfigDict, key: str, changes: dict) -> dict:
     """
     gone = key in parent and not isinstance(parent[key], dict)
     return {'_delete_': True, **changes} if gone else changes
+
+
+@dataclass(frozen=True)
+class Level:
+    """A map that the point head can read.
+
+    Attributes:
+        index: Its number among the feature levels, or its name, such as 'backbone.layer1'.
+        channels: Its channels.
+        stride: In pixels of the image.
+    """
+
+    index: int | str
+    channels: int
+    stride: float
+
+
+class TriedBackbone:
+    """What a backbone gives of an image; in a context of :func:`building`.
+
+    Attributes:
+        height: Height of the image.
+        outputs: What the backbone returned.
+        layers: Maps of its layers, and of those within, in the order of their computation.
+
+    Args:
+        cfg: The config.
+
+    Raises:
+        ConfigError: The backbone cannot be built, or cannot read the image.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        size = cfg.model.backbone.get('img_size') or _SIDE
+        self.height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+        channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
+        backbone = build(cfg, 'backbone')
+        self._calls: dict[str, int] = {}
+        self._maps: dict[str, Level] = {}
+        for name, module in backbone.named_modules():
+            if name and len(name.split('.')) <= 2:
+                self._watch(name, module)
+        with naming('model.backbone', f' cannot read an image of {self.height}x{width}'):
+            self.outputs = backbone(torch.zeros(1, channels, self.height, width))
+        self.layers = list(self._maps.values())
+
+    def _watch(self, name: str, module: nn.Module) -> None:
+        def note(module: nn.Module, inputs: tuple, output: Any) -> None:
+            self._calls[name] = self._calls.get(name, 0) + 1
+            # Of a layer that is run several times no single map is meant.
+            self._maps.pop(name, None)
+            if self._calls[name] == 1 and isinstance(output, Tensor) and output.ndim == 4:
+                self._maps[name] = self.level(f'backbone.{name}', output)
+
+        module.register_forward_hook(note)
+
+    def level(self, index: int | str, output: Tensor) -> Level:
+        """A map of the image as a level.
+
+        Args:
+            index: Its number or name.
+            output: The map, shape (1, C, H, W).
+
+        Returns:
+            The level.
+        """
+        return Level(index, output.shape[1], self.height / output.shape[2])
+
+    def levels(self, outputs: Any, prefix: str = '') -> list[Level]:
+        """The levels among what a part returned.
+
+        Args:
+            outputs: Feature levels; of a transformer each may have its class token beside it.
+            prefix: What stands before their numbers, as in 'backbone.0'; they are numbers without it.
+
+        Returns:
+            The levels.
+        """
+        found = []
+        for number, level in enumerate(outputs):
+            level = level[0] if isinstance(level, list | tuple) else level
+            if isinstance(level, Tensor) and level.ndim == 4:
+                found.append(self.level(f'{prefix}{number}' if prefix else number, level))
+        return found
+
+    def finest_layer(self) -> Level:
+        """The last layer of stride 4, or of the next stride that there is: before it are edges and colours.
+
+        Returns:
+            Its map.
+        """
+        layers = [layer for layer in self.layers if layer.stride >= 4]
+        finest = min(layer.stride for layer in layers)
+        return [layer for layer in layers if layer.stride == finest][-1]

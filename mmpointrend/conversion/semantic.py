@@ -1,26 +1,22 @@
 # Copyright (c) The mmpointrend authors.
-"""PointRend for a segmentor of mmseg: channels, strides and losses of an ``EncoderDecoder``, read from the model itself."""
+"""PointRend for a segmentor of mmseg: channels, strides and losses of an ``EncoderDecoder`` are the model's."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpointrend.conversion.changes import Base
-from mmpointrend.conversion.parts import build, building, name_of, tapped, updated
+from mmpointrend.conversion.parts import TriedBackbone, build, building, name_of, tapped, updated
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.decode_heads.coarse_heads import build_coarse_head, coarse_map, facts_of
+from mmpointrend.models.decode_heads.coarse_heads import build_coarse_head, coarse_map
 from mmpointrend.rules import naming
 
 __all__ = ['semantic_changes']
 
 # Points of a training step and of a step of subdivision (paper, section 5).
 _TRAINING, _TESTING = 2048, 8192
-# Side of the image that a model is tried on, in pixels, where its backbone takes any.
-_SIDE = 128
 # Losses that mean the same of points; of others, and where hard pixels are mined, points have a cross entropy: they are
 # the hard ones already.
 _OF_POINTS = ('CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'LovaszLoss', 'TverskyLoss')
@@ -153,85 +149,37 @@ def _losses_of_points(cfg: Config) -> Any:
     return kept[0] if len(kept) == 1 else kept
 
 
-@dataclass(frozen=True)
-class _Level:
-    """A level that the point head can read."""
-
-    index: int | str
-    channels: int
-    size: int
-
-
 class _Tried:
-    """What a segmentor gives of an image: its stride and its levels.
+    """What a segmentor gives of an image.
 
     Attributes:
         stride: Of the decode head's map, in pixels.
-        fine: The finest level.
+        fine: The level for the point head.
         taps: Changes that let the model keep it.
     """
 
     def __init__(self, cfg: Config, fine_from: str) -> None:
-        self._cfg = cfg
-        self._in_layers: dict[str, _Level] = {}
         with building(cfg):
-            height, width = self._image_size()
-            channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
-            backbone = build(cfg, 'backbone')
-            self._watch_layers(backbone)
-            with naming('model.backbone', f' cannot read an image of {height}x{width}'):
-                outputs = backbone(torch.zeros(1, channels, height, width))
-            inputs = outputs
+            backbone = TriedBackbone(cfg)
+            inputs = backbone.outputs
             if cfg.model.get('neck'):
                 with naming('model.neck', ' cannot read the levels of the backbone'):
-                    inputs = build(cfg, 'neck')(outputs)
-            config = cfg.model.decode_head
-            coarse_head = build_coarse_head(config).eval()
+                    inputs = build(cfg, 'neck')(inputs)
+            coarse_head = build_coarse_head(cfg.model.decode_head)
+            coarse_head.eval()
             with naming('model.decode_head', ' cannot read the feature levels'):
                 coarse = coarse_map(coarse_head, coarse_head(inputs))
-        self.classes = facts_of(coarse_head).num_classes
-        self.stride = height / coarse.shape[-2]
+        self.stride = backbone.height / coarse.shape[-2]
         self.taps: dict[str, Any] = {}
-        self.fine = self._choose(outputs, inputs, fine_from, height)
-
-    def _image_size(self) -> tuple[int, int]:
-        size = self._cfg.model.backbone.get('img_size') or _SIDE
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-    def _watch_layers(self, backbone: nn.Module) -> None:
-        """Note the maps of the backbone's layers, for backbones that return one map alone."""
-        calls: dict[str, int] = {}
-
-        def note(name: str, output: Any) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            if calls[name] > 1:
-                self._in_layers.pop(name, None)
-            elif isinstance(output, Tensor) and output.ndim == 4:
-                self._in_layers[name] = _Level(f'backbone.{name}', output.shape[1], output.shape[2])
-
-        for name, module in backbone.named_modules():
-            if 0 < len(name.split('.')) <= 2 and name:
-                module.register_forward_hook(
-                    lambda module, inputs, output, name=name: note(name, output)
-                )
-
-    def _choose(self, outputs: Any, inputs: Any, fine_from: str, height: int) -> _Level:
         if isinstance(inputs, Tensor):
-            # Of stride 4, or the finest after that: before it are edges and colours.
-            layers = [level for level in self._in_layers.values() if level.size <= height // 4]
-            finest = max(level.size for level in layers)
-            level = [level for level in layers if level.size == finest][-1]
-            name = str(level.index).removeprefix('backbone.')
-            self.taps['backbone'] = tapped(self._cfg, 'backbone', layers=[name])
-            return level
-        behind = fine_from == 'backbone' and bool(self._cfg.model.get('neck'))
-        levels = []
-        for number, level in enumerate(outputs if behind else inputs):
-            # A transformer's map beside its class token.
-            level = level[0] if isinstance(level, list | tuple) else level
-            if isinstance(level, Tensor) and level.ndim == 4:
-                index = f'backbone.{number}' if behind else number
-                levels.append(_Level(index, level.shape[1], level.shape[2]))
-        if behind:
-            self.taps['neck'] = tapped(self._cfg, 'neck')
-        return max(levels, key=lambda level: level.size)
+            # Of levels there are others in training, of which none is there in testing.
+            self.fine = backbone.finest_layer()
+            layer = str(self.fine.index).removeprefix('backbone.')
+            self.taps['backbone'] = tapped(cfg, 'backbone', layers=[layer])
+            return
+        if fine_from == 'backbone' and cfg.model.get('neck'):
+            levels = backbone.levels(backbone.outputs, 'backbone.')
+            self.taps['neck'] = tapped(cfg, 'neck')
+        else:
+            levels = backbone.levels(inputs)
+        self.fine = min(levels, key=lambda level: level.stride)
