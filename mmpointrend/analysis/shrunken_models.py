@@ -25,9 +25,11 @@ SHRINKAGE = 16
 HEIGHT, WIDTH = 64, 96
 META = {'ori_shape': (HEIGHT, WIDTH), 'img_shape': (HEIGHT, WIDTH), 'scale_factor': (1.0, 1.0)}
 
-_WIDTHS = ('channels', 'embed_dims')
+_WIDTHS = ('channels', 'embed_dims', 'embed_dim')
 # Backbones of one width, whatever the config says.
 _FIXED = ('RegNet', 'MobileNetV2', 'MobileNetV3', 'Res2Net', 'EfficientNet')
+# Small enough as they are, and with widths that do not divide.
+_SMALL = ('BiSeNetV2', 'CGNet', 'ERFNet')
 _CLASSES = {'num_classes': 5, 'num_things_classes': 5, 'num_stuff_classes': 3}
 
 
@@ -44,7 +46,8 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
         The small config.
     """
     small = ConfigDict(copy.deepcopy(model))
-    _divide_widths(small)
+    if all(_kind_of(backbone) not in _SMALL for backbone in _backbones(small)):
+        _divide_widths(small)
     if fewer_classes:
         _take_classes(small)
     for backbone in _backbones(small):
@@ -53,7 +56,7 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
     if preprocessor.get('size'):
         preprocessor.size = (HEIGHT, WIDTH)
     preprocessor.pop('batch_augments', None)
-    if 'rpn_head' in small:
+    if 'rpn_proposal' in (small.get('train_cfg') or {}):
         _take_few_boxes(small)
     return small
 
@@ -115,6 +118,10 @@ def _backbones(node: Any) -> Iterator[ConfigDict]:
             yield from _backbones(part)
 
 
+def _kind_of(backbone: dict) -> str:
+    return str(backbone.get('of') or backbone['type']).rpartition('.')[2]
+
+
 def _class_of(part: dict) -> Any:
     kind = part.get('of') or part['type']
     if not isinstance(kind, str):
@@ -128,7 +135,7 @@ def _class_of(part: dict) -> Any:
 
 def _shrink_backbone(backbone: ConfigDict) -> None:
     """One block a stage, and few channels."""
-    kind = str(backbone.get('of') or backbone.type).rpartition('.')[2]
+    kind = _kind_of(backbone)
     if 'depth' in backbone and 'Res' in kind:
         backbone.depth = 18 if backbone.depth < 50 else 50
         if kind not in _FIXED:
@@ -162,8 +169,7 @@ def fit_channels(model: ConfigDict, scope: str) -> None:
         model: A small config, which is changed.
         scope: 'mmdet' or 'mmseg'.
     """
-    kind = str(model.backbone.type).rpartition('.')[2]
-    if kind not in _FIXED:
+    if 'backbone' not in model or _kind_of(model.backbone) not in _FIXED:
         return
     with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
         backbone = _build_shallow(copy.deepcopy(model.backbone), [model.backbone])
@@ -224,13 +230,16 @@ def build_small(model: ConfigDict, scope: str) -> nn.Module:
         return _build_shallow(copy.deepcopy(model), list(_backbones(model)))
 
 
-def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None) -> dict:
+def batch(
+    cfg: Any, num_classes: int, semantic_stride: int | None = None, repeated: int = 1
+) -> dict:
     """Two images with ground truth of the first and the last class, as the pipeline gives them.
 
     Args:
         cfg: A config with 'default_scope'.
         num_classes: Number of classes.
         semantic_stride: Stride of the labels of a detector's semantic branch; None where it has none.
+        repeated: How many times images and labels of a segmentor are repeated in both directions.
 
     Returns:
         'inputs' and 'data_samples'.
@@ -243,6 +252,13 @@ def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None) -> dic
         for one in samples:
             shape = (1, HEIGHT // semantic_stride, WIDTH // semantic_stride)
             one.gt_sem_seg = PixelData(sem_seg=torch.ones(shape, dtype=torch.long))
+    if repeated > 1:
+        images = images.tile(1, 1, repeated, repeated)
+        for one in samples:
+            for part in (one.gt_sem_seg, one.gt_edge_map):
+                part.data = part.data.tile(1, repeated, repeated)
+            size = (HEIGHT * repeated, WIDTH * repeated)
+            one.set_metainfo({'ori_shape': size, 'img_shape': size})
     return {'inputs': list(images), 'data_samples': samples}
 
 

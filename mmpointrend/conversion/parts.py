@@ -18,8 +18,8 @@ from mmpointrend.rules import naming
 __all__ = ['build', 'building', 'name_of', 'scope_of', 'tapped', 'updated']
 
 
-# Side of the image that a model is tried on, in pixels, if its backbone takes any.
-_SIDE = 128
+# Sides of images that a model is tried on, in pixels, if its backbone takes any: some heads pool maps of a large one.
+SIDES = (128, 512)
 
 
 def name_of(kind: Any) -> str:
@@ -156,13 +156,14 @@ class TriedBackbone:
 
     Args:
         cfg: The config.
+        side: Side of the image in pixels, if the backbone takes any.
 
     Raises:
         ConfigError: The backbone cannot be built, or cannot read the image.
     """
 
-    def __init__(self, cfg: Config) -> None:
-        size = cfg.model.backbone.get('img_size') or _SIDE
+    def __init__(self, cfg: Config, side: int = SIDES[0]) -> None:
+        size = cfg.model.backbone.get('img_size') or side
         self.height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
         channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
         backbone = build(cfg, 'backbone')

@@ -8,7 +8,15 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmpointrend.conversion.changes import Base
-from mmpointrend.conversion.parts import TriedBackbone, build, building, name_of, tapped, updated
+from mmpointrend.conversion.parts import (
+    SIDES,
+    TriedBackbone,
+    build,
+    building,
+    name_of,
+    tapped,
+    updated,
+)
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.decode_heads.coarse_heads import build_coarse_head, coarse_map
 from mmpointrend.rules import naming
@@ -66,7 +74,7 @@ def semantic_changes(cfg: Config, fine_from: str) -> dict:
             'point_head': point_head,
         }
         return _of_one_stage(cfg, {'decode_head': head})
-    tried = _Tried(cfg, fine_from)
+    tried = _try(cfg, fine_from)
     steps = round(math.log2(tried.stride))
     if steps < 1:
         raise ConfigError(
@@ -149,6 +157,17 @@ def _losses_of_points(cfg: Config) -> Any:
     return kept[0] if len(kept) == 1 else kept
 
 
+def _try(cfg: Config, fine_from: str) -> '_Tried':
+    """Try a model on a small image, and on a larger one if it cannot read that."""
+    try:
+        return _Tried(cfg, fine_from, SIDES[0])
+    except ConfigError as error:
+        try:
+            return _Tried(cfg, fine_from, SIDES[-1])
+        except ConfigError:
+            raise error from None
+
+
 class _Tried:
     """What a segmentor gives of an image.
 
@@ -158,9 +177,9 @@ class _Tried:
         taps: Changes that let the model keep it.
     """
 
-    def __init__(self, cfg: Config, fine_from: str) -> None:
+    def __init__(self, cfg: Config, fine_from: str, side: int) -> None:
         with building(cfg):
-            backbone = TriedBackbone(cfg)
+            backbone = TriedBackbone(cfg, side)
             inputs = backbone.outputs
             if cfg.model.get('neck'):
                 with naming('model.neck', ' cannot read the levels of the backbone'):

@@ -91,11 +91,15 @@ def try_model(cfg: Config) -> None:
     classes = 5 if detector else model.num_classes
     semantic = getattr(getattr(model, 'roi_head', None), 'semantic_head', None)
     stride = 8 if semantic is not None else 1 if 'semantic_head' in cfg.model else None
+    # It pools windows of 49 x 49 cells.
+    large = 8 if 'LRASPPHead' in repr(cfg.model) else 1
+    if large > 1:
+        model.data_preprocessor.size = None
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     model.train()
     for _ in range(2):
-        data = model.data_preprocessor(batch(cfg, classes, stride), True)
-        losses = model.loss(**data)
+        data = model.data_preprocessor(batch(cfg, classes, stride, large), True)
+        losses = model(**data, mode='loss')
         total, _ = model.parse_losses(losses)
         if not bool(total.isfinite()):
             found = {key: str(value) for key, value in losses.items()}
@@ -106,10 +110,10 @@ def try_model(cfg: Config) -> None:
         total.backward()
         optimizer.step()
     model.eval()
-    data = batch(cfg, classes)
+    data = batch(cfg, classes, repeated=large)
     data = model.data_preprocessor({key: value[:1] for key, value in data.items()}, False)
     with torch.no_grad():
-        (result,) = model.predict(**data)
+        (result,) = model(**data, mode='predict')
     if detector:
         masks = result.pred_instances.masks
         if masks.shape[-2:] != data['inputs'].shape[-2:]:
@@ -138,7 +142,9 @@ def outcome_of(config: ZooConfig, seen: dict[str, dict]) -> dict[str, Any]:
         try:
             cfg = config.load()
         except ValueError as error:
-            return {'outcome': REFUSED, 'sentence': f'cannot be loaded: {error}'}
+            # The rest is mmengine's search path.
+            said = str(error).partition(', the current sys.path')[0]
+            return {'outcome': REFUSED, 'sentence': f'mmengine cannot load the config: {said}'}
         if not isinstance(cfg.get('model'), dict):
             return {'outcome': REFUSED, 'sentence': 'the config has no model'}
         if cfg.default_scope is None:
@@ -151,7 +157,11 @@ def outcome_of(config: ZooConfig, seen: dict[str, dict]) -> dict[str, Any]:
             seen[model] = {'outcome': WORKS}
         return {**seen[model], 'model': model}
     except PointRendError as error:
-        return {'outcome': REFUSED, 'sentence': str(error)}
+        # The whole model can be built: what cannot is at odds with how it was shrunk.
+        fault = any(
+            words in str(error) for words in ('cannot read', 'cannot be built', 'does not work')
+        )
+        return {'outcome': FAULT if fault else REFUSED, 'sentence': str(error)}
     except Exception as error:
         if '-v' in sys.argv:
             logging.exception(config.name)
