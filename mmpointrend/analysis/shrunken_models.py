@@ -53,7 +53,7 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
     for backbone in _backbones(small):
         _shrink_backbone(backbone)
     preprocessor = small.get('data_preprocessor') or {}
-    if preprocessor.get('size'):
+    if preprocessor.get('size') or str(preprocessor.get('type')).endswith('SegDataPreProcessor'):
         preprocessor.size = (HEIGHT, WIDTH)
     preprocessor.pop('batch_augments', None)
     if 'rpn_proposal' in (small.get('train_cfg') or {}):
@@ -230,58 +230,54 @@ def build_small(model: ConfigDict, scope: str) -> nn.Module:
         return _build_shallow(copy.deepcopy(model), list(_backbones(model)))
 
 
-def batch(
-    cfg: Any, num_classes: int, semantic_stride: int | None = None, repeated: int = 1
-) -> dict:
+def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None, times: int = 1) -> dict:
     """Two images with ground truth of the first and the last class, as the pipeline gives them.
 
     Args:
         cfg: A config with 'default_scope'.
         num_classes: Number of classes.
         semantic_stride: Stride of the labels of a detector's semantic branch; None where it has none.
-        repeated: How many times images and labels of a segmentor are repeated in both directions.
+        times: What the sides of the images are multiplied by.
 
     Returns:
         'inputs' and 'data_samples'.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (2, 3, HEIGHT, WIDTH), dtype=torch.uint8, generator=generator)
+    height, width = HEIGHT * times, WIDTH * times
+    images = torch.randint(256, (2, 3, height, width), dtype=torch.uint8, generator=generator)
     sample: Any = _instances if cfg.default_scope == 'mmdet' else _labels
-    samples = [sample(num_classes) for _ in images]
+    samples = [sample(num_classes, height, width) for _ in images]
     if semantic_stride is not None:
         for one in samples:
-            shape = (1, HEIGHT // semantic_stride, WIDTH // semantic_stride)
+            shape = (1, height // semantic_stride, width // semantic_stride)
             one.gt_sem_seg = PixelData(sem_seg=torch.ones(shape, dtype=torch.long))
-    if repeated > 1:
-        images = images.tile(1, 1, repeated, repeated)
-        for one in samples:
-            for part in (one.gt_sem_seg, one.gt_edge_map):
-                part.data = part.data.tile(1, repeated, repeated)
-            size = (HEIGHT * repeated, WIDTH * repeated)
-            one.set_metainfo({'ori_shape': size, 'img_shape': size})
     return {'inputs': list(images), 'data_samples': samples}
 
 
-def _instances(num_classes: int) -> DetDataSample:
+def _meta(height: int, width: int) -> dict:
+    return {**META, 'ori_shape': (height, width), 'img_shape': (height, width)}
+
+
+def _instances(num_classes: int, height: int, width: int) -> DetDataSample:
     boxes = torch.tensor([[8, 8, 40, 40], [30, 20, 80, 60]])
-    masks = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    masks = np.zeros((2, height, width), np.uint8)
     for mask, (left, top, right, bottom) in zip(masks, boxes.tolist(), strict=True):
         mask[top:bottom, left:right] = 1
-    sample = DetDataSample(metainfo={**META, 'img_id': 0})
+    sample = DetDataSample(metainfo={**_meta(height, width), 'img_id': 0})
     sample.gt_instances = InstanceData(
         bboxes=boxes.float(),
         labels=torch.tensor([0, num_classes - 1]),
-        masks=BitmapMasks(masks, HEIGHT, WIDTH),
+        masks=BitmapMasks(masks, height, width),
     )
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
     return sample
 
 
-def _labels(num_classes: int) -> SegDataSample:
-    labels: Tensor = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.long)
+def _labels(num_classes: int, height: int, width: int) -> SegDataSample:
+    labels: Tensor = torch.zeros(1, height, width, dtype=torch.long)
     labels[:, 20:, 30:] = num_classes - 1
     labels[:, :, :8] = 255
-    sample = SegDataSample(metainfo=META)
+    sample = SegDataSample(metainfo=_meta(height, width))
     sample.gt_sem_seg = PixelData(data=labels)
     # For heads that learn the borders of classes too.
     sample.gt_edge_map = PixelData(data=(labels == 0).long())

@@ -91,7 +91,7 @@ def test_a_config_of_ones_own_is_inherited_by_its_way(tmp_path):
     base.parent.mkdir()
     base.write_text(
         "_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\n"
-        'model = dict(roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3, class_agnostic=True)))\n'
+        'model = dict(roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(class_agnostic=True)))\n'
     )
     out = tmp_path / 'new' / 'mine.py'
     cfg = convert_config(base, out)

@@ -1,8 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """Add PointRend to every config that the installed mmdet and mmseg ship, train two steps, predict an image.
 
-Each config ends as *works*, or as *refused* with the sentence that a user would get; anything else is a fault, and the
-command exits with status 1. Widths, depths, classes and images are small; configs that are equal then are tried once.
+Each config ends as *works*, or as *refused* with the sentence that a user would get, or as *not tried* where it cannot
+be loaded or run here without PointRend either; anything else is a fault, and the command exits with status 1. Widths, depths, classes and images are small; configs that are equal then are tried once.
 What is done is kept in ``--out`` after each config, and not done again.
 
 Usage: python tools/analysis_tools/sweep_zoo.py --out sweep.json [--only WORD ...] [--retry-faults] [--table FILE.md]
@@ -26,6 +26,8 @@ from mmengine.config import Config
 from zoo_configs import ZooConfig, zoo
 
 from mmpointrend.analysis.shrunken_models import (
+    HEIGHT,
+    WIDTH,
     batch,
     build_small,
     fit_channels,
@@ -35,7 +37,7 @@ from mmpointrend.conversion import add_pointrend
 from mmpointrend.engine.launch import run_cli
 from mmpointrend.errors import PointRendError
 
-WORKS, REFUSED, FAULT = 'works', 'refused', 'fault'
+WORKS, REFUSED, UNTRIED, FAULT = 'works', 'refused', 'not tried', 'fault'
 # Seconds of one model on a busy machine.
 _LIMIT = 600
 _BEGIN, _END = '<!-- sweep_zoo.py -->', '<!-- end of sweep_zoo.py -->'
@@ -91,10 +93,10 @@ def try_model(cfg: Config) -> None:
     classes = 5 if detector else model.num_classes
     semantic = getattr(getattr(model, 'roi_head', None), 'semantic_head', None)
     stride = 8 if semantic is not None else 1 if 'semantic_head' in cfg.model else None
-    # It pools windows of 49 x 49 cells.
-    large = 8 if 'LRASPPHead' in repr(cfg.model) else 1
-    if large > 1:
-        model.data_preprocessor.size = None
+    # One pools windows of 49 x 49 cells, the other wants maps as large as its kernel.
+    large = 8 if 'LRASPPHead' in repr(cfg.model) else 2 if "'type': 'DCN'" in repr(cfg.model) else 1
+    if large > 1 and not detector:
+        model.data_preprocessor.size = (HEIGHT * large, WIDTH * large)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     model.train()
     for _ in range(2):
@@ -110,7 +112,7 @@ def try_model(cfg: Config) -> None:
         total.backward()
         optimizer.step()
     model.eval()
-    data = batch(cfg, classes, repeated=large)
+    data = batch(cfg, classes, times=large)
     data = model.data_preprocessor({key: value[:1] for key, value in data.items()}, False)
     with torch.no_grad():
         (result,) = model(**data, mode='predict')
@@ -144,7 +146,7 @@ def outcome_of(config: ZooConfig, seen: dict[str, dict]) -> dict[str, Any]:
         except ValueError as error:
             # The rest is mmengine's search path.
             said = str(error).partition(', the current sys.path')[0]
-            return {'outcome': REFUSED, 'sentence': f'mmengine cannot load the config: {said}'}
+            return {'outcome': UNTRIED, 'sentence': f'mmengine cannot load the config: {said}'}
         if not isinstance(cfg.get('model'), dict):
             return {'outcome': REFUSED, 'sentence': 'the config has no model'}
         if cfg.default_scope is None:
@@ -166,6 +168,8 @@ def outcome_of(config: ZooConfig, seen: dict[str, dict]) -> dict[str, Any]:
         if '-v' in sys.argv:
             logging.exception(config.name)
         said = ' '.join(f'{type(error).__name__}: {error}'.split())
+        if 'implementation for device cpu not found' in said:
+            return {'outcome': UNTRIED, 'sentence': f'an operation of mmcv needs a GPU ({said})'}
         return {'outcome': FAULT, 'sentence': said[:500]}
     finally:
         signal.alarm(0)
@@ -234,21 +238,22 @@ def table(results: dict[str, dict]) -> str:
         models = {result['model'] for result in found if 'model' in result}
         faults = f', **{counts[FAULT]} faults**' if counts[FAULT] else ''
         lines.append(
-            f'| {package} | {family} | {len(found)} | {counts[WORKS]} | {counts[REFUSED]}{faults} | {len(models)} |'
+            f'| {package} | {family} | {len(found)} | {counts[WORKS]} | {counts[REFUSED]}{faults} | {counts[UNTRIED]} | '
+            f'{len(models)} |'
         )
     for result in results.values():
-        if result['outcome'] == REFUSED:
+        if result['outcome'] in (REFUSED, UNTRIED):
             reasons[result['sentence']] += 1
     total = Counter(result['outcome'] for result in results.values())
     models = {result['model'] for result in results.values() if 'model' in result}
     lines += [
         '',
         f'{len(results)} configs: {total[WORKS]} work ({len(models)} different models after shrinking), '
-        f'{total[REFUSED]} are refused, {total[FAULT]} fail. Not in the table are '
+        f'{total[REFUSED]} are refused, {total[UNTRIED]} not tried, {total[FAULT]} fail. Not in the table are '
         + ', '.join(f'{count} configs of {package}' for package, count in without.items())
         + ' without masks of RoIs or a decode head, which are refused.',
         '',
-        '| refused | sentence |',
+        '| configs | refused or not tried, because |',
         '| ---: | --- |',
     ]
     for sentence, count in reasons.most_common():
