@@ -110,12 +110,14 @@ def _take_classes(node: object) -> None:
 
 
 def _backbones(node: Any) -> Iterator[ConfigDict]:
-    """The backbone's config and those within it."""
-    for key in ('backbone', 'backbone_cfg'):
+    """The backbone's config, and those within it and within the neck."""
+    for key in ('backbone', 'backbone_cfg', 'rfp_backbone'):
         part = node.get(key)
         if isinstance(part, dict):
             yield part
             yield from _backbones(part)
+    if isinstance(node.get('neck'), dict):
+        yield from _backbones(node['neck'])
 
 
 def _kind_of(backbone: dict) -> str:

@@ -2,8 +2,9 @@
 """Add PointRend to every config that the installed mmdet and mmseg ship, train two steps, predict an image.
 
 Each config ends as *works*, or as *refused* with the sentence that a user would get, or as *not tried* where it cannot
-be loaded or run here without PointRend either; anything else is a fault, and the command exits with status 1. Widths, depths, classes and images are small; configs that are equal then are tried once.
-What is done is kept in ``--out`` after each config, and not done again.
+be loaded or run here without PointRend either; anything else is a fault, and the command exits with status 1. Widths,
+depths, classes and images are small; configs that are equal then are tried once. What is done is kept in ``--out``
+after each config, and not done again.
 
 Usage: python tools/analysis_tools/sweep_zoo.py --out sweep.json [--only WORD ...] [--retry-faults] [--table FILE.md]
 """
@@ -117,8 +118,9 @@ def try_model(cfg: Config) -> None:
     with torch.no_grad():
         (result,) = model(**data, mode='predict')
     if detector:
-        masks = result.pred_instances.masks
-        if masks.shape[-2:] != data['inputs'].shape[-2:]:
+        panoptic = 'pred_panoptic_seg' in result
+        masks = result.pred_panoptic_seg.sem_seg if panoptic else result.pred_instances.masks
+        if masks.shape[-2:] != (HEIGHT * large, WIDTH * large):
             raise RuntimeError(f'masks of the shape {tuple(masks.shape)}')
     elif not bool(result.seg_logits.data.isfinite().all()):
         raise RuntimeError('logits that are not finite')
@@ -236,11 +238,11 @@ def table(results: dict[str, dict]) -> str:
             without[package] += len(found)
             continue
         models = {result['model'] for result in found if 'model' in result}
-        faults = f', **{counts[FAULT]} faults**' if counts[FAULT] else ''
-        lines.append(
-            f'| {package} | {family} | {len(found)} | {counts[WORKS]} | {counts[REFUSED]}{faults} | {counts[UNTRIED]} | '
-            f'{len(models)} |'
-        )
+        refused = f'{counts[REFUSED]}'
+        if counts[FAULT]:
+            refused += f', **{counts[FAULT]} faults**'
+        cells = (package, family, len(found), counts[WORKS], refused, counts[UNTRIED], len(models))
+        lines.append(f'| {" | ".join(map(str, cells))} |')
     for result in results.values():
         if result['outcome'] in (REFUSED, UNTRIED):
             reasons[result['sentence']] += 1
