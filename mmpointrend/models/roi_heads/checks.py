@@ -26,6 +26,7 @@ __all__ = [
     'check_coarse_classes',
     'check_features',
     'check_fine_channels',
+    'check_kept_levels',
     'check_levels_of_extractors',
     'check_mask_loss',
     'check_point_classes',
@@ -37,6 +38,7 @@ __all__ = [
     'fine_channels',
     'probe_mask_head',
     'roi_feature_shape',
+    'type_of',
 ]
 
 # Keys of ``train_cfg.rcnn`` and ``test_cfg.rcnn`` besides those of selection and rendering, which have rules of their
@@ -109,6 +111,19 @@ def features_of_mask_head(
     return channels, height, width
 
 
+def type_of(config: ConfigDict) -> type:
+    """The class that a config names.
+
+    Args:
+        config: Config of a part of mmdet's or ours.
+
+    Returns:
+        The class; ``object`` if there is no such class, or the name is that of a function.
+    """
+    kind = MODELS.get(config.type) if isinstance(config.type, str) else config.type
+    return kind if isinstance(kind, type) else object
+
+
 def fill_in_mask_head(
     config: ConfigDict,
     num_classes: int | None,
@@ -126,8 +141,7 @@ def fill_in_mask_head(
     Returns:
         A copy of the config with ``num_classes``, ``in_channels`` and ``roi_feat_size``.
     """
-    kind = MODELS.get(config.type) if isinstance(config.type, str) else config.type
-    if not (isinstance(kind, type) and issubclass(kind, FCNMaskHead)):
+    if not issubclass(type_of(config), FCNMaskHead):
         return config
     channels, height, width = features_of_mask_head(extractor, shared_head)
     known = {'in_channels': channels, 'roi_feat_size': (height, width)}
@@ -403,6 +417,41 @@ def check_features(
             'it to these, from the first on'
         )
     _check_channels(extractor, where, [level.shape[1] for level in levels])
+
+
+def check_kept_levels(
+    point_head: nn.Module, fine: FineLevels, x: Sequence[Tensor], image_size: tuple[int, int]
+) -> None:
+    """Refuse maps of the backbone that the point head was not made for; no extractor knows them.
+
+    Args:
+        point_head: The point head.
+        fine: The levels of the points.
+        x: What the RoI head gets of an image: feature levels, each (1, C, H, W), with maps kept besides.
+        image_size: Height and width of the image, which the strides divide.
+
+    Raises:
+        ConfigError: A map is missing, or they have other channels or strides.
+    """
+    if not any(isinstance(index, str) for index in fine.indices):
+        return
+    levels = fine.of(x)
+    channels = sum(level.shape[1] for level in levels)
+    names = ', '.join(str(index) for index in fine.indices)
+    if point_head.in_channels != channels:
+        raise ConfigError(
+            f'roi_head.point_head.in_channels is {point_head.in_channels}, but {names} have {channels} channels '
+            f'together: set it to {channels}'
+        )
+    if any(
+        -(-image_size[0] // stride) != level.shape[-2]
+        for level, stride in zip(levels, fine.strides, strict=True)
+    ):
+        has = ', '.join(f'{image_size[0] / level.shape[-2]:g}' for level in levels)
+        raise ConfigError(
+            f'roi_head.point_head.featmap_strides is {list(fine.strides)}, but {names} have strides {has}: set it to '
+            'these'
+        )
 
 
 def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None:

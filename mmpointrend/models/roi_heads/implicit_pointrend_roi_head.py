@@ -14,6 +14,7 @@ from mmpointrend.models.roi_heads.checks import (
     fill_in,
     fill_in_mask_head,
     probe_mask_head,
+    type_of,
 )
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.mask_sources import ImplicitSource, MaskSource
@@ -46,8 +47,7 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             ('point_head', config, ImplicitPointHead),
             ('mask_head', self._mask_head_config, ParameterHead),
         ):
-            found = MMDET_MODELS.get(part.type) if isinstance(part.type, str) else part.type
-            if not (isinstance(found, type) and issubclass(found, kind)):
+            if not issubclass(type_of(part), kind):
                 raise ConfigError(
                     f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
                 )
