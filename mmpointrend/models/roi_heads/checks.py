@@ -124,7 +124,7 @@ def type_of(config: ConfigDict) -> type:
 
 def fill_in_mask_head(
     config: ConfigDict,
-    num_classes: int | None,
+    num_classes: int,
     extractor: BaseRoIExtractor,
     shared_head: nn.Module | None = None,
 ) -> ConfigDict:
@@ -132,7 +132,7 @@ def fill_in_mask_head(
 
     Args:
         config: Config of the mask head. One that is no ``FCNMaskHead`` of mmdet's, nor a subclass, stays as it is.
-        num_classes: Number of classes of the box head; None leaves it out.
+        num_classes: Number of classes of the box head.
         extractor: The RoI extractor that feeds it.
         shared_head: What lies between the two in models without a feature pyramid (C4).
 
@@ -142,9 +142,11 @@ def fill_in_mask_head(
     if not issubclass(type_of(config), FCNMaskHead):
         return config
     channels, height, width = features_of_mask_head(extractor, shared_head)
-    known = {'in_channels': channels, 'roi_feat_size': (height, width)}
-    if num_classes is not None:
-        known['num_classes'] = num_classes
+    known = {
+        'num_classes': num_classes,
+        'in_channels': channels,
+        'roi_feat_size': (height, width),
+    }
     return ConfigDict({**known, **config})
 
 
