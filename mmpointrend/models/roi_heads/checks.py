@@ -52,6 +52,7 @@ TRAIN_RULES = {
 TEST_RULES = {
     'mask_thr_binary': Rule('a number of at most 1, such as 0.5', number(most=1).accepts, True),
     'adaptive_resolution': TRUTH,
+    'refine_min_cells': number(0),
 }
 
 

@@ -63,6 +63,11 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
         probe_mask_head(self.mask_head, self.mask_roi_extractor, self._shared_head)
         if self.test_cfg is None:
             return 1
+        if self.test_cfg.get('refine_min_cells', 0) > 0:
+            raise ConfigError(
+                f'test_cfg.rcnn.refine_min_cells is {self.test_cfg.refine_min_cells}: Implicit PointRend has no coarse '
+                'mask that small boxes could keep, so leave it out'
+            )
         rule = {'subdivision_num_points': whole(1, MAX_POINTS).needed()}
         check(self.test_cfg, 'test_cfg.rcnn', rule)
         num_points = self.test_cfg['subdivision_num_points']

@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 # The same as its base but for the mask head: PointRend, 7x7 to 224x224.
-# Expected: see docs/results.md. Hardware: two CPU cores, about a minute. Command: make demo, or tools/train.py.
-_base_ = 'mask-rcnn_r18-w16_fpn_1xb4-150i_shapes.py'
+# Expected: see docs/results.md. Hardware: one CPU core, about four minutes. Command: make demo, or tools/train.py.
+_base_ = 'mask-rcnn_r18-w16_fpn_1xb4-600i_shapes.py'
 
 model = dict(
     roi_head=dict(
