@@ -33,6 +33,7 @@ __all__ = [
     'choose_fine_levels',
     'features_of_mask_head',
     'fill_in',
+    'fill_in_extractor',
     'fill_in_mask_head',
     'fill_in_mask_size',
     'fine_channels',
@@ -108,6 +109,19 @@ def features_of_mask_head(
     _, channels, height, width = shared_head(torch.zeros(1, *shape)).shape
     shared_head.train(training)
     return channels, height, width
+
+
+def fill_in_extractor(masks: ConfigDict, boxes: ConfigDict) -> None:
+    """Set the channels of a mask RoI extractor, where its config does not, to those of its levels.
+
+    Args:
+        masks: Its config, changed in place.
+        boxes: Config of the box RoI extractor, which says what one level has.
+    """
+    if 'out_channels' in masks or 'out_channels' not in boxes:
+        return
+    concatenated = masks.get('aggregation') == 'concat'
+    masks.out_channels = boxes.out_channels * (len(masks.featmap_strides) if concatenated else 1)
 
 
 def type_of(config: ConfigDict) -> type:

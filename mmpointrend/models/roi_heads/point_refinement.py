@@ -33,6 +33,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_point_classes,
     choose_fine_levels,
     fill_in,
+    fill_in_extractor,
     fill_in_mask_head,
     fill_in_mask_size,
     fine_channels,
@@ -148,6 +149,15 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
+        boxes = kwargs['bbox_roi_extractor']
+        for masks, own in zip(
+            *(
+                part if isinstance(part, list) else [part]
+                for part in (kwargs['mask_roi_extractor'], boxes)
+            ),
+            strict=False,
+        ):
+            fill_in_extractor(masks, own)
         train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
         if train_cfg is not None:
             stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
