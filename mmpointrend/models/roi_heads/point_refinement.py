@@ -33,6 +33,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_point_classes,
     choose_fine_levels,
     fill_in,
+    fill_in_extractor,
     fill_in_mask_head,
     fill_in_mask_size,
     fine_channels,
@@ -124,6 +125,7 @@ class PointRefinement:
     test_cfg: Any
     fine_levels: FineLevels
     adaptive_resolution = False
+    refine_min_cells: float = 0
     _has_stages = False
     _observer: SubdivisionObserver | None = None
 
@@ -147,6 +149,15 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
+        boxes = kwargs['bbox_roi_extractor']
+        for masks, own in zip(
+            *(
+                part if isinstance(part, list) else [part]
+                for part in (kwargs['mask_roi_extractor'], boxes)
+            ),
+            strict=False,
+        ):
+            fill_in_extractor(masks, own)
         train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
         if train_cfg is not None:
             stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
@@ -180,6 +191,7 @@ class PointRefinement:
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
             self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
+            self.refine_min_cells = self.test_cfg.get('refine_min_cells', 0)
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask heads; the side of the map that rendering starts from."""
@@ -329,7 +341,7 @@ class PointRefinement:
     ) -> Regions:
         """RoIs to be rendered, given the mask heads' outputs."""
         regions = self._stage().regions(x, rois, labels, outputs)
-        return regions._replace(refine_min_cells=self.test_cfg.get('refine_min_cells', 0))
+        return regions._replace(refine_min_cells=self.refine_min_cells)
 
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, outputs: Tensor
