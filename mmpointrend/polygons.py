@@ -92,12 +92,7 @@ def simplify(polygons: Sequence[Polygon], tolerance: float = TOLERANCE) -> tuple
     loops = shapely.linearrings(
         np.concatenate(rings), indices=np.repeat(np.arange(len(rings)), list(map(len, rings)))
     )
-    is_hole = np.diff(part_of_ring, prepend=-1) == 0
-    shapes = shapely.polygons(loops[~is_hole])
-    with_holes, numbers = np.unique(part_of_ring[is_hole], return_inverse=True)
-    if len(with_holes):
-        outlines = loops[~is_hole][with_holes]
-        shapes[with_holes] = shapely.polygons(outlines, holes=loops[is_hole], indices=numbers)
+    shapes = shapely.polygons(loops, indices=part_of_ring)
     shapes = shapely.simplify(shapes, tolerance, preserve_topology=True)
     loops, part_of_ring = shapely.get_rings(shapes, return_index=True)
     points, ring_of_point = shapely.get_coordinates(loops, return_index=True)
