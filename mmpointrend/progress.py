@@ -71,11 +71,13 @@ class ProgressReport:
         return self._bars.add_task(title, total=total, start=False, note='')
 
     def start(self, task: TaskID) -> None:
-        """Begin a task.
+        """Begin a task, if it has not begun.
 
         Args:
             task: Its number.
         """
+        if task in self._last_line:
+            return
         self._bars.start_task(task)
         self._last_line[task] = time.monotonic()
         self._print(task)
@@ -98,6 +100,7 @@ class ProgressReport:
         Args:
             task: Its number.
         """
+        self.start(task)
         state = self._state(task)
         self._bars.update(task, total=state.total or state.completed, note='done')
         self._bars.update(task, completed=state.total)

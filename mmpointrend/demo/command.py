@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmpointrend.demo.pictures import draw_all
+from mmpointrend.demo.side_by_side import log_file, train_heads
 from mmpointrend.demo.stages import HEADS, TRUNK, Options, make_data, run_stage, stage_steps
 from mmpointrend.engine.results import Figures
 from mmpointrend.progress import ProgressReport
@@ -37,27 +38,30 @@ ROWS = (
 )
 
 
-def train_all(options: Options, console: Console) -> dict[str, Figures]:
+def train_all(options: Options, threads: int, console: Console) -> dict[str, Figures]:
     """Data, trunk and the four heads, each with a bar; figures by name of the stage."""
-    figures = {}
     with ProgressReport(console) as report:
         data_task = report.add('Shapes: the pictures', options.train + options.val)
         tasks = {
-            stage: report.add(stage.title, stage_steps(stage, options)) for stage in (TRUNK, *HEADS)
+            stage.name: report.add(stage.title, stage_steps(stage, options))
+            for stage in (TRUNK, *HEADS)
         }
         report.start(data_task)
         data = make_data(options, lambda note: report.advance(data_task, note))
         report.finish(data_task)
-        after = data
-        for stage, task in tasks.items():
-            report.start(task)
-            digest, figures[stage.name] = run_stage(
-                stage, options, after, partial(report.advance, task)
-            )
-            report.finish(task)
-            if stage is TRUNK:
-                after = digest
-    return figures
+        trunk_task = tasks[TRUNK.name]
+        report.start(trunk_task)
+        after, trunk_figures = run_stage(TRUNK, options, data, partial(report.advance, trunk_task))
+        report.finish(trunk_task)
+
+        def advance(name: str, note: str) -> None:
+            report.start(tasks[name])
+            report.advance(tasks[name], note)
+
+        figures = train_heads(
+            options, after, threads, advance, lambda name: report.finish(tasks[name])
+        )
+    return {TRUNK.name: trunk_figures} | figures
 
 
 def result_rows(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
@@ -117,9 +121,9 @@ def run_demo(options: Options, threads: int, fresh: bool) -> None:
     if fresh and options.out.exists():
         shutil.rmtree(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
-    log = (options.out / 'log.txt').open('a', encoding='utf-8')
+    log = log_file(options).open('a', encoding='utf-8')
     with log, redirect_stdout(log), redirect_stderr(log):
-        figures = train_all(options, console)
+        figures = train_all(options, threads, console)
         with console.status('drawing'):
             pictures = draw_all(options)
     rows = result_rows(figures)

@@ -2,6 +2,7 @@
 """Adapters of the core to OpenMMLab's interfaces."""
 
 from mmpointrend.models.decode_heads import PointRendHead, SemanticPointHead
+from mmpointrend.models.dense_heads import Mask2FormerHead
 from mmpointrend.models.roi_heads import (
     CoarseMaskHead,
     FCNMaskHead,
@@ -13,6 +14,7 @@ from mmpointrend.models.roi_heads import (
     StandardRoIHead,
 )
 from mmpointrend.models.selection import build_selection
+from mmpointrend.models.taps import tapped_backbone, tapped_neck
 from mmpointrend.models.tta import SegTTAModel
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     'FCNMaskHead',
     'ImplicitPointHead',
     'ImplicitPointRendRoIHead',
+    'Mask2FormerHead',
     'MaskPointHead',
     'ParameterHead',
     'PointRendHead',
@@ -28,4 +31,6 @@ __all__ = [
     'SemanticPointHead',
     'StandardRoIHead',
     'build_selection',
+    'tapped_backbone',
+    'tapped_neck',
 ]

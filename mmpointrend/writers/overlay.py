@@ -31,7 +31,7 @@ _SEARCH_SIDE = 256
 class OverlayWriter(Writer):
     """Writes ``overlay/NAME.jpg``, and ``overlay/NAME.mp4`` of a video.
 
-    Outlines are those of the rendered logits if the sample has them, else those of the mask's pixels.
+    Outlines of instances are those of the rendered logits if the sample has them, others run along the mask's pixels.
     """
 
     def __init__(self, output: Output) -> None:
@@ -193,36 +193,39 @@ class _Drawing:
                 for ring in part.rings
             ]
             cv2.polylines(self._picture, rings, True, colour[::-1], self._line, cv2.LINE_AA, _SHIFT)
-        taken: list[tuple[int, int, int, int]] = []
-        # The best first, which then keeps the place that it wants.
-        for text, colour, at, inside in reversed(self._names):
-            self._write(_text_image(text, self._font_size, colour), at, inside, taken)
+        labels = [
+            (_text_image(text, self._font_size, colour), at, inside)
+            for text, colour, at, inside in self._names
+        ]
+        # The best chooses its place first, and is on top.
+        places: list[tuple[int, int, int, int]] = []
+        for label, at, inside in reversed(labels):
+            places.append(self._place(label.shape, at, inside, places))
+        for (label, _, _), (left, top, right, bottom) in zip(labels, places[::-1], strict=True):
+            self._picture[top:bottom, left:right] = label[: bottom - top, : right - left]
         return self._picture
 
-    def _write(
+    def _place(
         self,
-        label: np.ndarray,
+        shape: tuple[int, ...],
         at: tuple[float, float],
         inside: bool,
         taken: list[tuple[int, int, int, int]],
-    ) -> None:
+    ) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of a label of a shape (rows, columns, 3), beside others as far as possible."""
         height, width = self._picture.shape[:2]
-        label = label[:height, :width]
-        rows, columns = label.shape[:2]
+        rows, columns = min(shape[0], height), min(shape[1], width)
         x, y = (value * self._enlargement for value in at)
         if inside:
             x, y = x - columns / 2, y + rows / 2
         left = int(np.clip(x, 0, width - columns))
-        # Above the place, then further and further down.
-        for step in range(-1, 12):
+        places = []
+        # Above the place, then a little below it: farther away it would be another object's.
+        for step in range(-1, 4):
             top = int(np.clip(y + step * rows, 0, height - rows))
-            place = (left, top, left + columns, top + rows)
-            if not any(_overlap(place, other) for other in taken):
-                break
-        else:
-            top = int(np.clip(y - rows, 0, height - rows))
-        taken.append((left, top, left + columns, top + rows))
-        self._picture[top : top + rows, left : left + columns] = label
+            places.append((left, top, left + columns, top + rows))
+        free = (place for place in places if not any(_overlap(place, one) for one in taken))
+        return next(free, places[0])
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

@@ -3,7 +3,6 @@
 
 from mmdet.models.roi_heads import StandardRoIHead
 from mmengine.config import ConfigDict
-from torch import nn
 
 from mmpointrend.rules import naming
 
@@ -56,8 +55,3 @@ class NamedPartsRoIHead(StandardRoIHead):
         """
         with naming('train_cfg.rcnn.assigner or sampler'):
             super().init_assigner_sampler()
-
-    @property
-    def _shared_head(self) -> nn.Module | None:
-        """What lies between extractors and heads in models without a feature pyramid."""
-        return self.shared_head if self.with_shared_head else None

@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmpointrend.models.roi_heads.kept_contours import ContourCanvas
+from mmpointrend.models.roi_heads.kept_contours import ContourCanvas, keep_contours
 from mmpointrend.points import OutputGrid, ResolutionBatch, extent, zeros
 
 __all__ = ['MaskCanvas', 'paste']
@@ -92,24 +92,39 @@ def _of_region(values: Tensor, batch: ResolutionBatch, rows: int, columns: int) 
 def paste(
     mask_head: FCNMaskHead,
     logits: Tensor,
+    results_list: Sequence[InstanceData],
+    batch_img_metas: Sequence[dict],
+    test_cfg: ConfigDict,
+    rescale: bool,
+) -> None:
+    """Add masks of detections, resampled from maps that cover their boxes, by mmdet's mask head.
+
+    A box that the output has nothing of gets an empty mask. ``contours`` are added if ``test_cfg.keep_contours`` is
+    True.
+
+    Args:
+        mask_head: The mask head.
+        logits: Logits, shape (R, 1, H, W).
+        results_list: Detections of each image.
+        batch_img_metas: Meta information of each image.
+        test_cfg: The RoI head's.
+        rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
+    """
+    sizes = [len(results) for results in results_list]
+    for results, meta, own in zip(results_list, batch_img_metas, logits.split(sizes), strict=True):
+        results.masks = _pasted(mask_head, own, results.bboxes, meta, test_cfg, rescale)
+        keep_contours(results, own, test_cfg)
+
+
+def _pasted(
+    mask_head: FCNMaskHead,
+    logits: Tensor,
     bboxes: Tensor,
     meta: dict,
     test_cfg: ConfigDict,
     rescale: bool,
 ) -> Tensor:
-    """Masks of an image, resampled from maps that cover their boxes, by mmdet's mask head.
-
-    Args:
-        mask_head: The mask head.
-        logits: Logits, shape (R, 1, H, W).
-        bboxes: Boxes, shape (R, 4); rescaled in place where ``rescale`` is set.
-        meta: Meta information of the image.
-        test_cfg: The RoI head's.
-        rescale: Whether masks have the original image's size.
-
-    Returns:
-        Masks, shape (R, height, width). A box that the output has nothing of has an empty one.
-    """
+    """Masks (r, height, width) of an image."""
     height, width = _output_size(meta, rescale)
     if rescale:
         _rescale(bboxes, meta)
