@@ -171,10 +171,14 @@ def test_settings_hold_for_one_call(instance, models):
     assert dict(model.roi_head.test_cfg) == before and model.roi_head.adaptive_resolution is False
 
 
-def test_tta_is_the_mean_of_the_probabilities(semantic, models):
-    model = models['semantic']
+def test_tta_is_the_mean_of_the_probabilities(semantic):
+    model = load_model(semantic.config, semantic.weights, device='cpu')
     path = files(semantic)[0]
     image = mmcv.imread(path)
+    with torch.no_grad():
+        # So that every class wins somewhere.
+        bias = model.decode_head.coarse_head.conv_seg.bias
+        bias -= predict(model, path).seg_logits.data.mean((1, 2))
     total = 0
     for scale in (1.0, 1.5):
         for flip in (False, True):
@@ -190,7 +194,7 @@ def test_tta_is_the_mean_of_the_probabilities(semantic, models):
     margin = total.topk(2, dim=0).values
     margin = margin[0] - margin[1]
     clear = margin > margin.median()
-    assert len(labels.unique()) > 1
+    assert len(labels[clear].unique()) > 1
     assert (labels == total.argmax(0))[clear].float().mean() > 0.99
 
 

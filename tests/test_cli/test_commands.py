@@ -55,7 +55,7 @@ def test_info_lists_models_with_figures_and_weights(capsys):
     status, out, _ = call('info', capsys)
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert status == 0 and len(lines) == 73
-    assert lines[NAME].split()[1:] == ['Cityscapes', 'published']
+    assert lines[NAME].split()[1:] == ['Cityscapes', 'mIoU', '76.47', 'published']
     assert 'mask AP 36.3, mask AP* 39.7' in lines['pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco']
 
 

@@ -161,7 +161,7 @@ def test_video_in_video_out(tiny, capsys, tmp_path):
     assert status == 0 and '12 images and frames' in screen and 'predicting: 12/12' in screen
     (drawn,) = (path for path in out.rglob('*') if path.suffix in ('.mp4', '.avi', '.webm'))
     frames = mmcv.VideoReader(str(drawn))
-    assert (len(frames), frames.fps, frames.width, frames.height) == (12, 7, 64, 64)
+    assert (len(frames), frames.fps) == (12, 7)
     (path,) = out.glob('*.json')
     assert len(json.loads(path.read_text())['images']) == 12
 
@@ -183,7 +183,8 @@ def test_what_cannot_be_done_exits_with_1_and_a_sentence(
     status, _, err = run(
         capsys, tiny, task, tiny['images'], '--out', tmp_path / 'out', *shlex.split(arguments)
     )
-    assert status == 1 and words in err and 'Traceback' not in err
+    assert status == 1 and words in err
+    assert err.splitlines()[-1].startswith('error: ') and not (tmp_path / 'out').exists()
 
 
 def test_missing_input_exits_with_1(tiny, capsys, tmp_path):

@@ -38,7 +38,6 @@ def folder(tmp_path_factory):
         cfg = read_config(name)
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             model = MODELS.build(cfg.model)
-            model.init_weights()
         target = folder / 'work_dirs' / 'demo' / stage
         target.mkdir(parents=True)
         save_model(target / 'last.pth', model.state_dict(), {'config': name})
