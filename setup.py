@@ -85,7 +85,8 @@ setup(
     packages=find_packages(include=['mmpointrend', 'mmpointrend.*']),
     include_package_data=True,
     install_requires=[*neighbours.values(), *read_requirements('runtime')],
-    entry_points={'console_scripts': ['mmpointrend = mmpointrend.cli:main']},
+    py_modules=['mmpointrend_command'],
+    entry_points={'console_scripts': ['mmpointrend = mmpointrend_command:main']},
     extras_require={
         'mim': [mmcv],
         'supervision': read_requirements('supervision'),

@@ -102,7 +102,9 @@ class PointMLP(nn.Module):
         It may where they are linear maps and activations, and ``forward`` is this class's own.
         """
         return (
-            getattr(self.forward, '__func__', None) is PointMLP.forward
+            type(self).forward is PointMLP.forward
+            # Nor one that was set on this head alone.
+            and 'forward' not in vars(self)
             and not (self.training and self.dropout.p > 0)
             and len(self.fcs) > 0
             and all(layer.norm_name is None for layer in self.fcs)

@@ -43,13 +43,6 @@ def test_the_first_stage_behind_a_neck(name, parts):
     assert [key for key in model.state_dict() if 'decode' not in key] == [
         key for key in plain.state_dict() if 'decode' not in key
     ]
-    plain.load_state_dict(
-        {
-            k.replace('coarse_head.', ''): v
-            for k, v in model.state_dict().items()
-            if 'point_head' not in k
-        }
-    )
     inputs, samples = semantic_batch()
     losses = model.loss(inputs, samples)
     assert losses['decode.point.loss_ce'] > 0

@@ -12,9 +12,9 @@ from mim.commands.search import convert2df, filter_by_models
 from mmengine.config import Config
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS, DefaultScope
 from modelindex.load_model_index import load
-from shrunken_models import shrunken
 
 import mmpointrend  # noqa: F401  (makes `mmpointrend::` known)
+from mmpointrend.analysis.shrunken_models import shrunken
 from mmpointrend.engine.checks import leaves
 
 REPO = Path(__file__).resolve().parents[2]

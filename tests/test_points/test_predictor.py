@@ -215,7 +215,16 @@ def test_no_graph_break():
     head, points = PointMLP(6, 4, 8, 4).eval(), torch.rand(2, 9, 2)
 
     def logits(coarse, points):
-        return point_predictor(head, fine, coarse, map_index, num_points=99)(points, [points])
+        predict = point_predictor(head, fine, coarse, map_index, num_points=99)
+        # The quick way in a graph as well.
+        assert isinstance(predict, ProjectingPredictor)
+        return predict(points, [points])
 
     compiled = torch.compile(logits, fullgraph=True, backend='eager')
     torch.testing.assert_close(compiled(coarse, points), logits(coarse, points))
+
+
+def test_a_forward_of_one_head_alone_is_asked():
+    head = PointMLP(6, 4, 8, 4).eval()
+    head.forward = lambda features, coarse: coarse.mT
+    assert isinstance(point_predictor(head, *any_maps(), num_points=99), SamplingPredictor)

@@ -26,17 +26,20 @@ __all__ = [
     'check_coarse_classes',
     'check_features',
     'check_fine_channels',
+    'check_kept_levels',
     'check_levels_of_extractors',
     'check_mask_loss',
     'check_point_classes',
     'choose_fine_levels',
     'features_of_mask_head',
     'fill_in',
+    'fill_in_extractor',
     'fill_in_mask_head',
     'fill_in_mask_size',
     'fine_channels',
     'probe_mask_head',
     'roi_feature_shape',
+    'type_of',
 ]
 
 # Keys of ``train_cfg.rcnn`` and ``test_cfg.rcnn`` besides those of selection and rendering, which have rules of their
@@ -109,9 +112,35 @@ def features_of_mask_head(
     return channels, height, width
 
 
+def fill_in_extractor(masks: ConfigDict, boxes: ConfigDict) -> None:
+    """Set the channels of a mask RoI extractor, where its config does not, to those of its levels.
+
+    Args:
+        masks: Its config, changed in place.
+        boxes: Config of the box RoI extractor, which says what one level has.
+    """
+    if 'out_channels' in masks or 'out_channels' not in boxes:
+        return
+    concatenated = masks.get('aggregation') == 'concat'
+    masks.out_channels = boxes.out_channels * (len(masks.featmap_strides) if concatenated else 1)
+
+
+def type_of(config: ConfigDict) -> type:
+    """The class that a config names.
+
+    Args:
+        config: Config of a part of mmdet's or ours.
+
+    Returns:
+        The class; ``object`` if there is no such class, or the name is that of a function.
+    """
+    kind = MODELS.get(config.type) if isinstance(config.type, str) else config.type
+    return kind if isinstance(kind, type) else object
+
+
 def fill_in_mask_head(
     config: ConfigDict,
-    num_classes: int | None,
+    num_classes: int,
     extractor: BaseRoIExtractor,
     shared_head: nn.Module | None = None,
 ) -> ConfigDict:
@@ -119,20 +148,21 @@ def fill_in_mask_head(
 
     Args:
         config: Config of the mask head. One that is no ``FCNMaskHead`` of mmdet's, nor a subclass, stays as it is.
-        num_classes: Number of classes of the box head; None leaves it out.
+        num_classes: Number of classes of the box head.
         extractor: The RoI extractor that feeds it.
         shared_head: What lies between the two in models without a feature pyramid (C4).
 
     Returns:
         A copy of the config with ``num_classes``, ``in_channels`` and ``roi_feat_size``.
     """
-    kind = MODELS.get(config.type) if isinstance(config.type, str) else config.type
-    if not (isinstance(kind, type) and issubclass(kind, FCNMaskHead)):
+    if not issubclass(type_of(config), FCNMaskHead):
         return config
     channels, height, width = features_of_mask_head(extractor, shared_head)
-    known = {'in_channels': channels, 'roi_feat_size': (height, width)}
-    if num_classes is not None:
-        known['num_classes'] = num_classes
+    known = {
+        'num_classes': num_classes,
+        'in_channels': channels,
+        'roi_feat_size': (height, width),
+    }
     return ConfigDict({**known, **config})
 
 
@@ -403,6 +433,41 @@ def check_features(
             'it to these, from the first on'
         )
     _check_channels(extractor, where, [level.shape[1] for level in levels])
+
+
+def check_kept_levels(
+    point_head: nn.Module, fine: FineLevels, x: Sequence[Tensor], image_size: tuple[int, int]
+) -> None:
+    """Refuse maps of the backbone that the point head was not made for; no extractor knows them.
+
+    Args:
+        point_head: The point head.
+        fine: The levels of the points.
+        x: What the RoI head gets of an image: feature levels, each (1, C, H, W), with maps kept besides.
+        image_size: Height and width of the image, which the strides divide.
+
+    Raises:
+        ConfigError: A map is missing, or they have other channels or strides.
+    """
+    if not any(isinstance(index, str) for index in fine.indices):
+        return
+    levels = fine.of(x)
+    channels = sum(level.shape[1] for level in levels)
+    names = ', '.join(str(index) for index in fine.indices)
+    if point_head.in_channels != channels:
+        raise ConfigError(
+            f'roi_head.point_head.in_channels is {point_head.in_channels}, but {names} have {channels} channels '
+            f'together: set it to {channels}'
+        )
+    if any(
+        -(-image_size[0] // stride) != level.shape[-2]
+        for level, stride in zip(levels, fine.strides, strict=True)
+    ):
+        has = ', '.join(f'{image_size[0] / level.shape[-2]:g}' for level in levels)
+        raise ConfigError(
+            f'roi_head.point_head.featmap_strides is {list(fine.strides)}, but {names} have strides {has}: set it to '
+            'these'
+        )
 
 
 def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None:

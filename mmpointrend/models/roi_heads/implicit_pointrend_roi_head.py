@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.roi_heads.checks import (
+    features_of_mask_head,
     fill_in,
-    fill_in_mask_head,
     probe_mask_head,
+    type_of,
 )
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
 from mmpointrend.models.roi_heads.mask_sources import ImplicitSource, MaskSource
@@ -46,16 +47,16 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             ('point_head', config, ImplicitPointHead),
             ('mask_head', self._mask_head_config, ParameterHead),
         ):
-            found = MMDET_MODELS.get(part.type) if isinstance(part.type, str) else part.type
-            if not (isinstance(found, type) and issubclass(found, kind)):
+            if not issubclass(type_of(part), kind):
                 raise ConfigError(
                     f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
                 )
         self.point_head = build_part(config, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
-        number = self.point_head.mlp.num_parameters
-        known = fill_in_mask_head(
-            self._mask_head_config, None, self.mask_roi_extractor, self._shared_head
+        channels, height, width = features_of_mask_head(self.mask_roi_extractor, self._shared_head)
+        known = ConfigDict(
+            {'in_channels': channels, 'roi_feat_size': (height, width), **self._mask_head_config}
         )
+        number = self.point_head.mlp.num_parameters
         filled = fill_in(known, 'roi_head.mask_head', 'num_parameters', number)
         self.mask_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.mask_head')
         # Says at once what the mask head cannot take.

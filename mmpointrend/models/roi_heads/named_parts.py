@@ -10,11 +10,16 @@ __all__ = ['OF_OTHER_HEADS', 'NamedPartsRoIHead']
 
 # Keys of mmdet's other RoI heads, by which a config moved over from them is known.
 OF_OTHER_HEADS = {
-    'mask_iou_head': 'PointRend does not score masks; leave it out',
-    'semantic_head': 'PointRend has no semantic branch; leave it out',
-    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out',
-    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn',
-    'stage_loss_weights': 'PointRend has one stage; leave it out',
+    'mask_iou_head': 'PointRend does not score masks; leave it out, or set roi_head.type to '
+    "'mmpointrend.MaskScoringPointRendRoIHead'",
+    'semantic_head': 'PointRend has no semantic branch; leave it out, or set roi_head.type to '
+    "'mmpointrend.HTCPointRendRoIHead' or 'mmpointrend.SCNetPointRendRoIHead'",
+    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out, or set roi_head.type to '
+    "'mmpointrend.HTCPointRendRoIHead'",
+    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn, or set '
+    "roi_head.type to 'mmpointrend.CascadePointRendRoIHead'",
+    'stage_loss_weights': 'PointRend has one stage; leave it out, or set roi_head.type to '
+    "'mmpointrend.CascadePointRendRoIHead'",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from mmdet.models.roi_heads.mask_heads import DynamicMaskHead, HTCMaskHead
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
@@ -26,15 +27,18 @@ from mmpointrend.models.roi_heads.checks import (
     check_coarse_classes,
     check_features,
     check_fine_channels,
+    check_kept_levels,
     check_levels_of_extractors,
     check_mask_loss,
     check_point_classes,
     choose_fine_levels,
     fill_in,
+    fill_in_extractor,
     fill_in_mask_head,
     fill_in_mask_size,
     fine_channels,
     probe_mask_head,
+    type_of,
 )
 from mmpointrend.models.roi_heads.frames import FineLevels
 from mmpointrend.models.roi_heads.mask_sources import CoarseSource, MaskSource
@@ -121,10 +125,11 @@ class PointRefinement:
     test_cfg: Any
     fine_levels: FineLevels
     adaptive_resolution = False
+    refine_min_cells: float = 0
+    _has_stages = False
     _observer: SubdivisionObserver | None = None
 
-    @staticmethod
-    def _prepare(point_head: dict | None, kwargs: dict) -> None:
+    def _prepare(self, point_head: dict | None, kwargs: dict) -> None:
         """Check the arguments of the constructor, and make the configs of parts mean what they mean in mmdet."""
         if point_head is None:
             raise ConfigError(
@@ -144,9 +149,20 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
-        if kwargs.get('train_cfg') is not None:
-            for where, part in _each('train_cfg.rcnn', kwargs['train_cfg']):
-                check(part, where, TRAIN_RULES)
+        boxes = kwargs['bbox_roi_extractor']
+        for masks, own in zip(
+            *(
+                part if isinstance(part, list) else [part]
+                for part in (kwargs['mask_roi_extractor'], boxes)
+            ),
+            strict=False,
+        ):
+            fill_in_extractor(masks, own)
+        train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
+        if train_cfg is not None:
+            stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
+            for name, settings in stages:
+                check(settings, name, TRAIN_RULES)
         if kwargs.get('test_cfg') is not None:
             check(kwargs['test_cfg'], 'test_cfg.rcnn', TEST_RULES)
 
@@ -175,6 +191,7 @@ class PointRefinement:
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
             self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
+            self.refine_min_cells = self.test_cfg.get('refine_min_cells', 0)
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask heads; the side of the map that rendering starts from."""
@@ -204,7 +221,21 @@ class PointRefinement:
         num_classes = of_stage(self.bbox_head, stage).num_classes
         extractor = of_stage(self.mask_roi_extractor, stage)
         filled = fill_in_mask_head(config, num_classes, extractor, self._shared_head)
+        self._check_mask_head(type_of(filled))
         return build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.mask_head')
+
+    def _check_mask_head(self, kind: type) -> None:
+        """Refuse a mask head that belongs to another RoI head."""
+        if issubclass(kind, HTCMaskHead):
+            raise ConfigError(
+                'roi_head.mask_head.type is HTCMaskHead, which hands features from stage to stage: set roi_head.type '
+                "to 'mmpointrend.HTCPointRendRoIHead', or mask_head.type to 'FCNMaskHead'"
+            )
+        if issubclass(kind, DynamicMaskHead):
+            raise ConfigError(
+                'roi_head.mask_head.type is DynamicMaskHead, which makes masks of the queries of QueryInst: there are '
+                "no masks of RoIs to refine; take a detector with RoIs, such as Cascade Mask R-CNN with 'FCNMaskHead'"
+            )
 
     def _read_trainings(self) -> list[MaskTraining]:
         """How each stage is trained."""
@@ -263,6 +294,7 @@ class PointRefinement:
             for where, extractor in _each(f'roi_head.{key}', getattr(self, key)):
                 # Behind a shared head are other channels; what the extractors give is its input all the same.
                 check_features(extractor, where, x, image_size)
+        check_kept_levels(self.point_head, self.fine_levels, x, image_size)
 
     def _stage(self, number: int = 0) -> MaskStage:
         """The mask branch of a stage; made anew, for modules of a head may be replaced."""
@@ -309,7 +341,7 @@ class PointRefinement:
     ) -> Regions:
         """RoIs to be rendered, given the mask heads' outputs."""
         regions = self._stage().regions(x, rois, labels, outputs)
-        return regions._replace(refine_min_cells=self.test_cfg.get('refine_min_cells', 0))
+        return regions._replace(refine_min_cells=self.refine_min_cells)
 
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, outputs: Tensor
@@ -317,6 +349,28 @@ class PointRefinement:
         """Mask logits (R, 1, H, W) of each RoI's own class, given the mask heads' outputs."""
         regions = self._regions(x, rois, labels, outputs)
         return render(regions, self.rendering, self.observer)
+
+    def predict_mask(
+        self,
+        x: tuple[Tensor, ...],
+        batch_img_metas: list[dict],
+        results_list: list[InstanceData],
+        rescale: bool = False,
+    ) -> list[InstanceData]:
+        """Render the masks of detections.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            batch_img_metas: Meta information of each image.
+            results_list: Detections of each image: ``bboxes`` and ``labels``; any image may have none.
+            rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
+
+        Returns:
+            ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
+            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
+        """
+        outputs = self._mask_outputs(x, detected(results_list)[0])
+        return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
 
     def _predict_masks(
         self,

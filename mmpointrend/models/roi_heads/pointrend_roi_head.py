@@ -17,7 +17,6 @@ from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.point_refinement import (
     PARTS,
     PointRefinement,
-    detected,
     with_image_sizes,
 )
 from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
@@ -25,7 +24,15 @@ from mmpointrend.points import PointSelection
 from mmpointrend.registry import MODELS
 from mmpointrend.rules import ANYTHING, INIT, PART, configured, naming, optional
 
-__all__ = ['PointRendRoIHead']
+__all__ = ['ROI_HEAD_RULES', 'PointRendRoIHead']
+
+ROI_HEAD_RULES = {
+    'shared_head': optional(PART),
+    **{key: optional(PART, advised=False) for key in (*PARTS, 'point_head')},
+    'train_cfg': ANYTHING,
+    'test_cfg': ANYTHING,
+    'init_cfg': INIT,
+}
 
 
 @MODELS.register_module()
@@ -67,15 +74,7 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
         ConfigError: A part is missing, or parts disagree: each message names the key and the mend.
     """
 
-    @configured(
-        'roi_head',
-        OF_OTHER_HEADS,
-        shared_head=optional(PART),
-        **{key: optional(PART, advised=False) for key in (*PARTS, 'point_head')},
-        train_cfg=ANYTHING,
-        test_cfg=ANYTHING,
-        init_cfg=INIT,
-    )
+    @configured('roi_head', OF_OTHER_HEADS, **ROI_HEAD_RULES)
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
         self._prepare(point_head, kwargs)
         with naming('roi_head'):
@@ -171,26 +170,3 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
     def _mask_outputs(self, x: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         """What the mask head predicts of RoIs (R, 5), shape (R, K, h, h)."""
         return self._mask_forward(x, rois)['mask_preds']
-
-    def predict_mask(
-        self,
-        x: tuple[Tensor, ...],
-        batch_img_metas: list[dict],
-        results_list: list[InstanceData],
-        rescale: bool = False,
-    ) -> list[InstanceData]:
-        """Render the masks of detections.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            batch_img_metas: Meta information of each image.
-            results_list: Detections of each image: ``bboxes`` and ``labels``; any image may have none.
-            rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
-
-        Returns:
-            ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
-            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
-        """
-        rois, _ = detected(results_list)
-        outputs = self._mask_outputs(x, rois)
-        return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)

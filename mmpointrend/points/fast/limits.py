@@ -48,3 +48,9 @@ BATCH_VALUES = 1 << 22
 
 # Memory. Bytes below which writing zeros is quicker than asking the system for memory.
 MAPPED_BYTES = 1 << 22
+
+# Precision. Products of small square matrices tell whether half precision is computed by instructions of its own: it
+# takes less time than single precision then, or somewhat more, and tens of times as long otherwise.
+PROBE_SIDE = 192
+PROBE_TIMES = 3
+SLOW_HALF = 4.0

@@ -7,6 +7,7 @@ The first layer is applied to the feature maps and the coarse part of *every* la
 R regions, M maps, P points, C channels of the fine-grained features, K channels of the coarse prediction, k outputs.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from mmpointrend.points.fast import limits
 from mmpointrend.points.fast.linear_maps import linear_map
 from mmpointrend.points.mlp import PointMLP
+from mmpointrend.points.precision import asked_dtype, rendering_dtype, without_slow_autocast
 
 __all__ = ['ProjectingPredictor']
 
@@ -25,7 +27,8 @@ _ALL = slice(None)
 class ProjectingPredictor:
     """A :class:`PointMLP` taken apart, equal to :class:`mmpointrend.points.SamplingPredictor` but for rounding.
 
-    Arguments are those of :func:`mmpointrend.points.point_predictor`. Computes in the maps' dtype, or in autocast's.
+    Arguments are those of :func:`mmpointrend.points.point_predictor`. Computes in the maps' dtype, or in
+    autocast's, see :func:`mmpointrend.points.precision.rendering_dtype`.
     """
 
     def __init__(
@@ -39,38 +42,39 @@ class ProjectingPredictor:
         num_points: int,
         extents: Sequence[Tensor] | None = None,
     ) -> None:
-        dtype, device = fine[0].dtype, coarse.device.type
-        # Shapes alone (the `meta` device) have no autocast.
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-        weights, biases, self._activations = head.layers(classes)
+        self._device = coarse.device
+        asked = asked_dtype(fine[0].dtype, self._device)
+        dtype = rendering_dtype(asked, self._device)
+        weights, biases, activations = head.layers(classes)
+        self._activations = [_in_dtype(activation, dtype) for activation in activations]
         weights = [weight.to(dtype) for weight in weights]
         self._biases = [bias.to(dtype) for bias in biases]
         num_coarse = coarse.shape[1]
         # Without coarse features at each layer only the first one reads them.
         self._num_reading = len(weights) if head.coarse_each_layer else 1
         self._num_regions = len(coarse)
-        self._coarse = linear_map(
-            coarse,
-            [weight[..., -num_coarse:] for weight in weights[: self._num_reading]],
-            self._biases[: self._num_reading],
-            None,
-            num_points,
-            align_corners,
-        )
         fine_weights = weights[0][:, :-num_coarse].split([level.shape[1] for level in fine], dim=1)
-        self._fine = [
-            linear_map(
-                level,
-                [weight],
-                [None],
-                map_index,
+        with without_slow_autocast(self._device):
+            self._coarse = linear_map(
+                coarse,
+                [weight[..., -num_coarse:] for weight in weights[: self._num_reading]],
+                self._biases[: self._num_reading],
+                None,
                 num_points,
                 align_corners,
-                None if extents is None else extents[number],
             )
-            for number, (level, weight) in enumerate(zip(fine, fine_weights, strict=True))
-        ]
+            self._fine = [
+                linear_map(
+                    level,
+                    [weight],
+                    [None],
+                    map_index,
+                    num_points,
+                    align_corners,
+                    None if extents is None else extents[number],
+                )
+                for number, (level, weight) in enumerate(zip(fine, fine_weights, strict=True))
+            ]
         # Of what the hidden layers have put out.
         self._weights = [
             weight[..., :-num_coarse] if layer < self._num_reading else weight
@@ -81,6 +85,11 @@ class ProjectingPredictor:
         self, points: Tensor, fine_points: Sequence[Tensor], regions: slice = _ALL
     ) -> Tensor:
         """Logits of points, see :class:`mmpointrend.points.PointPredictor`."""
+        with without_slow_autocast(self._device):
+            return self._predict_all(points, fine_points, regions)
+
+    def _predict_all(self, points: Tensor, fine_points: Sequence[Tensor], regions: slice) -> Tensor:
+        """Logits (r, k, P) of points, in parts."""
         start, stop, _ = regions.indices(self._num_regions)
         num_points = points.shape[1]
         together = max(stop - start, 1)
@@ -119,6 +128,13 @@ class ProjectingPredictor:
             if number < len(self._activations):
                 x = _activate(self._activations[number], x)
         return x
+
+
+def _in_dtype(activation: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """An activation whose parameters, if it has any, have at least the dtype."""
+    if all(parameter.dtype.itemsize >= dtype.itemsize for parameter in activation.parameters()):
+        return activation
+    return copy.deepcopy(activation).to(dtype)
 
 
 def _add_product(x: Tensor, features: Tensor, weight: Tensor, regions: slice) -> Tensor:
