@@ -46,12 +46,16 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
         The small config.
     """
     small = ConfigDict(copy.deepcopy(model))
-    if all(_kind_of(backbone) not in _SMALL for backbone in _backbones(small)):
+    # The width of mmdet's shared head (C4) is fixed.
+    narrow = not (small.get('roi_head') or {}).get('shared_head') and all(
+        _kind_of(backbone) not in _SMALL for backbone in _backbones(small)
+    )
+    if narrow:
         _divide_widths(small)
     if fewer_classes:
         _take_classes(small)
     for backbone in _backbones(small):
-        _shrink_backbone(backbone)
+        _shrink_backbone(backbone, narrow)
     preprocessor = small.get('data_preprocessor') or {}
     if preprocessor.get('size') or str(preprocessor.get('type')).endswith('SegDataPreProcessor'):
         preprocessor.size = (HEIGHT, WIDTH)
@@ -135,14 +139,14 @@ def _class_of(part: dict) -> Any:
     return None
 
 
-def _shrink_backbone(backbone: ConfigDict) -> None:
-    """One block a stage, and few channels."""
+def _shrink_backbone(backbone: ConfigDict, narrow: bool) -> None:
+    """One block a stage, and few channels if it is to be narrow."""
     kind = _kind_of(backbone)
     if 'depth' in backbone and 'Res' in kind:
         backbone.depth = 18 if backbone.depth < 50 else 50
-        if kind not in _FIXED:
+        if narrow and kind not in _FIXED:
             backbone.update(base_channels=4, stem_channels=4)
-        if 'groups' in backbone and kind != 'RegNet':
+        if narrow and 'groups' in backbone and kind != 'RegNet':
             backbone.update(groups=2)
     for key in ('depths', 'num_layers'):
         layers = backbone.get(key)
