@@ -9,10 +9,14 @@ figures of both and draws what they predict. What is finished is not done again.
 import argparse
 import json
 import os
+import queue
 import shutil
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -20,9 +24,13 @@ from pictures import draw_all
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from stages import HEADS, TRUNK, Options, make_data, run_stage, stage_steps
+from stages import HEADS, TRUNK, Options, Stage, make_data, run_stage, stage_steps
 
 from mmpointrend.engine.results import Figures
+
+# Heads trained at a time. A model so small has little for a second thread to do, and with other work on the machine two
+# threads wait for each other.
+_TOGETHER = 2
 
 # Row: title, figures of the standard head and of PointRend (stage, metric), factor to percent.
 ROWS = (
@@ -56,7 +64,7 @@ def parse_args() -> tuple[Options, int, bool]:
     return Options(**args), threads, fresh
 
 
-def train_all(options: Options, console: Console) -> dict[str, Figures]:
+def train_all(options: Options, threads: int, console: Console) -> dict[str, Figures]:
     """Data, trunk and the four heads, each with a bar; figures by name of the stage."""
     columns = (
         TextColumn('{task.description}'),
@@ -66,7 +74,6 @@ def train_all(options: Options, console: Console) -> dict[str, Figures]:
         TimeRemainingColumn(),
         TextColumn('{task.fields[note]}'),
     )
-    figures = {}
     with Progress(
         *columns, console=console, redirect_stdout=False, redirect_stderr=False
     ) as progress:
@@ -75,9 +82,12 @@ def train_all(options: Options, console: Console) -> dict[str, Figures]:
             return progress.add_task(title, total=total, start=False, note='')
 
         data_bar = add('Shapes: the pictures', options.train + options.val)
-        bars = {stage: add(stage.title, stage_steps(stage, options)) for stage in (TRUNK, *HEADS)}
+        bars = {
+            stage.name: add(stage.title, stage_steps(stage, options)) for stage in (TRUNK, *HEADS)
+        }
 
         def advance(bar: int, note: str) -> None:
+            progress.start_task(bar)
             progress.update(bar, advance=1, note=note)
 
         def finish(bar: int) -> None:
@@ -86,16 +96,62 @@ def train_all(options: Options, console: Console) -> dict[str, Figures]:
         progress.start_task(data_bar)
         data = make_data(options, lambda note: advance(data_bar, note))
         finish(data_bar)
-        after = data
-        for stage, bar in bars.items():
-            progress.start_task(bar)
-            digest, figures[stage.name] = run_stage(
-                stage, options, after, lambda note, bar=bar: advance(bar, note)
-            )
-            finish(bar)
-            if stage is TRUNK:
-                after = digest
-    return figures
+        trunk_bar = bars[TRUNK.name]
+        after, figures = run_stage(TRUNK, options, data, lambda note: advance(trunk_bar, note))
+        finish(trunk_bar)
+        results = {TRUNK.name: figures}
+        with _processes(options, threads) as (pool, notes):
+            running = {pool.submit(_run_head, head, options, after, notes): head for head in HEADS}
+            while running:
+                done, _ = wait(running, timeout=0.2)
+                _show(notes, lambda name, note: advance(bars[name], note))
+                for future in done:
+                    head = running.pop(future)
+                    results[head.name] = future.result()
+                    finish(bars[head.name])
+    return results
+
+
+@contextmanager
+def _processes(
+    options: Options, threads: int
+) -> Iterator[tuple[ProcessPoolExecutor, 'queue.Queue[tuple[str, str]]']]:
+    """Processes that train heads, and the queue of what they have to tell: name of the stage and a few words."""
+    together = min(_TOGETHER, threads)
+    # Not forked: what has computed in threads cannot compute in a copy of itself.
+    context = get_context('spawn')
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(
+            together, context, _start_process, (_log_file(options), threads // together)
+        ) as pool,
+    ):
+        yield pool, manager.Queue()
+
+
+def _start_process(log: Path, threads: int) -> None:
+    """Prepares a process: what it prints goes to the log."""
+    torch.set_num_threads(threads)
+    with log.open('a', encoding='utf-8') as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def _run_head(
+    head: Stage, options: Options, after: str, notes: 'queue.Queue[tuple[str, str]]'
+) -> Figures:
+    """Figures of a head, in a process of its own."""
+    return run_stage(head, options, after, lambda note: notes.put((head.name, note)))[1]
+
+
+def _show(notes: 'queue.Queue[tuple[str, str]]', advance: Callable[[str, str], None]) -> None:
+    """Shows what has been told since the last time."""
+    while not notes.empty():
+        advance(*notes.get())
+
+
+def _log_file(options: Options) -> Path:
+    return options.out / 'log.txt'
 
 
 def result_rows(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
@@ -132,9 +188,9 @@ def main() -> None:
     if fresh and options.out.exists():
         shutil.rmtree(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
-    log = (options.out / 'log.txt').open('a', encoding='utf-8')
+    log = _log_file(options).open('a', encoding='utf-8')
     with log, redirect_stdout(log), redirect_stderr(log):
-        figures = train_all(options, console)
+        figures = train_all(options, threads, console)
         with console.status('drawing'):
             pictures = draw_all(options)
     rows = result_rows(figures)

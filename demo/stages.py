@@ -48,13 +48,13 @@ HEADS = (
     Stage(
         'mask_standard',
         'Mask R-CNN, 4x conv head',
-        'mask-rcnn_r18-w16_fpn_1xb4-150i_shapes.py',
+        'mask-rcnn_r18-w16_fpn_1xb4-600i_shapes.py',
         on_gt_boxes=True,
     ),
     Stage(
         'mask_pointrend',
         'Mask R-CNN, PointRend',
-        'pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes.py',
+        'pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes.py',
         on_gt_boxes=True,
     ),
     Stage('semantic_standard', 'SemanticFPN', 'fpn-p3-p5_r18-w16_1xb4-150i_shapes.py'),

@@ -107,7 +107,8 @@ _SHARED = {
     '': ['train_cfg', 'test_cfg', 'mask_head', 'point_head', 'init_cfg', 'bbox_head', 'mask_roi_extractor',
          'mask_iou_head'],
     'train_cfg': [*_TRAIN, 'mask_size', 'train_on_pred_boxes', 'pos_weight', 'assigner', 'sampler'],
-    'test_cfg': [*_TEST, 'mask_thr_binary', 'output_size', 'adaptive_resolution', 'score_thr', 'nms', 'max_per_img'],
+    'test_cfg': [*_TEST, 'mask_thr_binary', 'output_size', 'adaptive_resolution', 'refine_min_cells',
+                 'score_thr', 'nms', 'max_per_img'],
     'mask_roi_extractor': ['featmap_strides', 'out_channels'],
 }  # fmt: skip
 _INSTANCE = {

@@ -87,7 +87,9 @@ class Toy:
             The training.
         """
         starts = {} if model == _TRUNK else {'SHAPES_TRUNK': self.training(_TRUNK)}
-        config = f'shapes/{model}_1xb4-150i_shapes'
+        # Mask heads learn for longer, see docs/results.md.
+        length = 600 if model.endswith(_MASK_RCNN) else 150
+        config = f'shapes/{model}_1xb4-{length}i_shapes'
         return Training(name or model, config, options or {}, self.schedule, starts)
 
 

@@ -43,7 +43,7 @@ _SETTINGS = {
         'subdivision_num_points',
         'scale_factor',
     ),
-    *('output_size', 'adaptive_resolution'),
+    *('output_size', 'adaptive_resolution', 'refine_min_cells'),
 }
 _NUMBERS = (
     -1,

@@ -203,6 +203,18 @@ def test_stride_8_takes_the_weights_of_stride_16_and_gives_maps_twice_as_large()
     assert [tuple(logits.shape) for logits in maps] == [(1, 2, 4, 6), (1, 2, 8, 12)]
 
 
+def test_mask_heads_learn_for_equally_long():
+    lengths = {}
+    for number in (1, 4, 6, 7):
+        for row in TOY[number].rows:
+            training = next(iter(row.tests.values())).training
+            cfg = Config.fromfile(HOME / 'configs' / f'{training.config}.py')
+            end, saved = cfg.param_scheduler[-1].end, cfg.default_hooks.checkpoint.interval
+            assert cfg.train_cfg.max_iters == end == saved, training.name
+            lengths.setdefault(number, set()).add(end)
+    assert lengths == {1: {600}, 4: {600}, 6: {150}, 7: {150}}
+
+
 def test_fewer_iterations_end_the_schedule_with_them():
     training = TOY[7].rows[0].tests['test'].training
     short = toy_tables(Toy(iterations=3))[7].rows[0].tests['test'].training

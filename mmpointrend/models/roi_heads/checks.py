@@ -33,6 +33,7 @@ __all__ = [
     'choose_fine_levels',
     'features_of_mask_head',
     'fill_in',
+    'fill_in_extractor',
     'fill_in_mask_head',
     'fill_in_mask_size',
     'fine_channels',
@@ -52,6 +53,7 @@ TRAIN_RULES = {
 TEST_RULES = {
     'mask_thr_binary': Rule('a number of at most 1, such as 0.5', number(most=1).accepts, True),
     'adaptive_resolution': TRUTH,
+    'refine_min_cells': number(0),
 }
 
 
@@ -109,6 +111,19 @@ def features_of_mask_head(
     return channels, height, width
 
 
+def fill_in_extractor(masks: ConfigDict, boxes: ConfigDict) -> None:
+    """Set the channels of a mask RoI extractor, where its config does not, to those of its levels.
+
+    Args:
+        masks: Its config, changed in place.
+        boxes: Config of the box RoI extractor, which says what one level has.
+    """
+    if 'out_channels' in masks or 'out_channels' not in boxes:
+        return
+    concatenated = masks.get('aggregation') == 'concat'
+    masks.out_channels = boxes.out_channels * (len(masks.featmap_strides) if concatenated else 1)
+
+
 def type_of(config: ConfigDict) -> type:
     """The class that a config names.
 
@@ -124,7 +139,7 @@ def type_of(config: ConfigDict) -> type:
 
 def fill_in_mask_head(
     config: ConfigDict,
-    num_classes: int | None,
+    num_classes: int,
     extractor: BaseRoIExtractor,
     shared_head: nn.Module | None = None,
 ) -> ConfigDict:
@@ -132,7 +147,7 @@ def fill_in_mask_head(
 
     Args:
         config: Config of the mask head. One that is no ``FCNMaskHead`` of mmdet's, nor a subclass, stays as it is.
-        num_classes: Number of classes of the box head; None leaves it out.
+        num_classes: Number of classes of the box head.
         extractor: The RoI extractor that feeds it.
         shared_head: What lies between the two in models without a feature pyramid (C4).
 
@@ -142,9 +157,11 @@ def fill_in_mask_head(
     if not issubclass(type_of(config), FCNMaskHead):
         return config
     channels, height, width = features_of_mask_head(extractor, shared_head)
-    known = {'in_channels': channels, 'roi_feat_size': (height, width)}
-    if num_classes is not None:
-        known['num_classes'] = num_classes
+    known = {
+        'num_classes': num_classes,
+        'in_channels': channels,
+        'roi_feat_size': (height, width),
+    }
     return ConfigDict({**known, **config})
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmpointrend.errors import ConfigError
 from mmpointrend.models.roi_heads.checks import (
+    features_of_mask_head,
     fill_in,
-    fill_in_mask_head,
     probe_mask_head,
     type_of,
 )
@@ -52,16 +52,22 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
                     f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
                 )
         self.point_head = build_part(config, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
-        number = self.point_head.mlp.num_parameters
-        known = fill_in_mask_head(
-            self._mask_head_config, None, self.mask_roi_extractor, self._shared_head
+        channels, height, width = features_of_mask_head(self.mask_roi_extractor, self._shared_head)
+        known = ConfigDict(
+            {'in_channels': channels, 'roi_feat_size': (height, width), **self._mask_head_config}
         )
+        number = self.point_head.mlp.num_parameters
         filled = fill_in(known, 'roi_head.mask_head', 'num_parameters', number)
         self.mask_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.mask_head')
         # Says at once what the mask head cannot take.
         probe_mask_head(self.mask_head, self.mask_roi_extractor, self._shared_head)
         if self.test_cfg is None:
             return 1
+        if self.test_cfg.get('refine_min_cells', 0) > 0:
+            raise ConfigError(
+                f'test_cfg.rcnn.refine_min_cells is {self.test_cfg.refine_min_cells}: Implicit PointRend has no coarse '
+                'mask that small boxes could keep, so leave it out'
+            )
         rule = {'subdivision_num_points': whole(1, MAX_POINTS).needed()}
         check(self.test_cfg, 'test_cfg.rcnn', rule)
         num_points = self.test_cfg['subdivision_num_points']

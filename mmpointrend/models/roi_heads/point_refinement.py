@@ -33,6 +33,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_point_classes,
     choose_fine_levels,
     fill_in,
+    fill_in_extractor,
     fill_in_mask_head,
     fill_in_mask_size,
     fine_channels,
@@ -44,7 +45,7 @@ from mmpointrend.models.roi_heads.mask_sources import CoarseSource, MaskSource
 from mmpointrend.models.roi_heads.mask_stage import MaskStage, MaskTraining
 from mmpointrend.models.roi_heads.output_masks import MaskCanvas, paste
 from mmpointrend.models.roi_heads.rank_share import normalizes_over_ranks
-from mmpointrend.models.roi_heads.region_logits import render, render_onto
+from mmpointrend.models.roi_heads.region_logits import Regions, render, render_onto
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.points import SubdivisionObserver
@@ -124,6 +125,7 @@ class PointRefinement:
     test_cfg: Any
     fine_levels: FineLevels
     adaptive_resolution = False
+    refine_min_cells: float = 0
     _has_stages = False
     _observer: SubdivisionObserver | None = None
 
@@ -147,6 +149,15 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
+        boxes = kwargs['bbox_roi_extractor']
+        for masks, own in zip(
+            *(
+                part if isinstance(part, list) else [part]
+                for part in (kwargs['mask_roi_extractor'], boxes)
+            ),
+            strict=False,
+        ):
+            fill_in_extractor(masks, own)
         train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
         if train_cfg is not None:
             stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
@@ -180,6 +191,7 @@ class PointRefinement:
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
             self.adaptive_resolution = bool(self.test_cfg.get('adaptive_resolution', False))
+            self.refine_min_cells = self.test_cfg.get('refine_min_cells', 0)
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build the point head to fit the mask heads; the side of the map that rendering starts from."""
@@ -324,12 +336,18 @@ class PointRefinement:
         regions = self._stage().regions(x, rois, labels, self._mask_outputs(x, rois))
         return regions.point_predictor(num_points)(points)[:, 0]
 
+    def _regions(
+        self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, outputs: Tensor
+    ) -> Regions:
+        """RoIs to be rendered, given the mask heads' outputs."""
+        regions = self._stage().regions(x, rois, labels, outputs)
+        return regions._replace(min_cells=self.refine_min_cells)
+
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, outputs: Tensor
     ) -> Tensor:
         """Mask logits (R, 1, H, W) of each RoI's own class, given the mask heads' outputs."""
-        regions = self._stage().regions(x, rois, labels, outputs)
-        return render(regions, self.rendering, self.observer)
+        return render(self._regions(x, rois, labels, outputs), self.rendering, self.observer)
 
     def predict_mask(
         self,
@@ -363,7 +381,7 @@ class PointRefinement:
     ) -> list[InstanceData]:
         """Detections with their masks, given what the mask heads predict of all, one image after the other."""
         rois, labels = detected(results_list)
-        regions = self._stage().regions(x, rois, labels, outputs)
+        regions = self._regions(x, rois, labels, outputs)
         if self.adaptive_resolution:
             canvas = MaskCanvas(
                 results_list, batch_img_metas, rescale, self.test_cfg.mask_thr_binary

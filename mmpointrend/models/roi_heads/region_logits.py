@@ -14,6 +14,7 @@ from torch import Tensor
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.frames import RoIFrames
 from mmpointrend.models.roi_heads.mask_sources import MaskSource, PredictPoints
+from mmpointrend.models.roi_heads.small_boxes import covered_cells, keep_coarse
 from mmpointrend.points import (
     OutputGrid,
     ResolutionBatch,
@@ -35,14 +36,16 @@ class Regions(NamedTuple):
     Attributes:
         frames: The RoIs on the fine levels.
         source: Where the logits of their points come from.
+        min_cells: Boxes of fewer cells of the finest level keep their coarse mask.
     """
 
     frames: RoIFrames
     source: MaskSource
+    min_cells: float = 0
 
     def take(self, numbers: Tensor) -> 'Regions':
         """Some of the regions, by their numbers."""
-        return Regions(self.frames[numbers], self.source[numbers])
+        return Regions(self.frames[numbers], self.source[numbers], self.min_cells)
 
     def point_predictor(self, num_points: int | None = None) -> PredictPoints:
         """Logits at points of the regions.
@@ -62,6 +65,16 @@ class Regions(NamedTuple):
         return predict
 
 
+def _begin(regions: Regions, num_points: int) -> tuple[Tensor, PredictPoints]:
+    """Logits (R, 1, h, h) that rendering starts from, and what predicts its points."""
+    predict = regions.point_predictor(num_points)
+    start = regions.source.start(predict)
+    if regions.min_cells > 0:
+        cells = covered_cells(regions.frames.rois, regions.frames.strides)
+        predict = keep_coarse(predict, start, cells < regions.min_cells)
+    return start, predict
+
+
 def render(
     regions: Regions, rendering: Rendering, observer: SubdivisionObserver | None = None
 ) -> Tensor:
@@ -76,9 +89,9 @@ def render(
         Logits of each region's own class, shape (R, 1, H, W).
     """
     number = len(regions.frames.rois)
-    predict = regions.point_predictor(number * rendering.num_points * rendering.steps)
+    start, predict = _begin(regions, number * rendering.num_points * rendering.steps)
     return subdivide(
-        regions.source.start(predict),
+        start,
         predict,
         num_points=rendering.num_points,
         steps=rendering.steps,
@@ -118,8 +131,7 @@ def render_onto(
     numbers = torch.tensor(order, device=regions.frames.rois.device, dtype=torch.long)
     regions, grid = regions.take(numbers), grid[numbers]
     total = sum(len(batch.regions) * _num_points(batch, rendering) for batch in batches)
-    predict = regions.point_predictor(total)
-    start = regions.source.start(predict)
+    start, predict = _begin(regions, total)
     begin = 0
     for batch in batches:
         part = slice(begin, begin + len(batch.regions))

@@ -1,10 +1,10 @@
 # Copyright (c) The mmpointrend authors.
 # Mask R-CNN with the standard mask head (4 convolutions, 28x28), from the trunk's weights.
-# Expected: see docs/results.md. Hardware: two CPU cores, about a minute. Command: make demo, or tools/train.py.
+# Expected: see docs/results.md. Hardware: one CPU core, about four minutes. Command: make demo, or tools/train.py.
 _base_ = [
     '_base_/mask-rcnn_r18-w16_fpn.py',
     '_base_/shapes_instance.py',
-    '_base_/shapes_schedule.py',
+    '_base_/shapes_schedule-600i.py',
 ]
 default_scope = 'mmdet'
 load_from = (
