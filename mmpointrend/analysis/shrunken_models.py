@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-__all__ = ['HEIGHT', 'META', 'WIDTH', 'batch', 'build', 'shrunken']
+__all__ = ['HEIGHT', 'META', 'WIDTH', 'batch', 'build', 'build_small', 'fit_channels', 'shrunken']
 
 SHRINKAGE = 16
 # Stride 32 makes 2x3 of it, so that ASPP's and the FPN's coarsest maps are still maps.
