@@ -25,7 +25,7 @@ SHRINKAGE = 16
 HEIGHT, WIDTH = 64, 96
 META = {'ori_shape': (HEIGHT, WIDTH), 'img_shape': (HEIGHT, WIDTH), 'scale_factor': (1.0, 1.0)}
 
-_WIDTHS = ('channels', 'embed_dims', 'embed_dim')
+_WIDTHS = ('channels', 'embed_dims', 'embed_dim', 'inplanes')
 # Backbones of one width, whatever the config says.
 _FIXED = ('RegNet', 'MobileNetV2', 'MobileNetV3', 'Res2Net', 'EfficientNet')
 # Small enough as they are, and with widths that do not divide.

@@ -42,7 +42,7 @@ SEGMENTORS = {
     'sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py': 'FPNHead',
     'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py': 'IterativeDecodeHead',
     'bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024.py': 'FCNHead',
-    'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py': 'STDCHead',
+    'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py': 'FCNHead',
     'twins/twins_pcpvt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512.py': 'FPNHead',
     'point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py': 'FPNHead',
 }
@@ -105,7 +105,7 @@ def test_a_config_of_ones_own_is_inherited_by_its_way(tmp_path):
     with DefaultScope.overwrite_default_scope('mmdet'):
         cfg.model.backbone.init_cfg = None
         head = MODELS.build(cfg.model).roi_head
-    assert head.mask_head.num_classes == 3
+    assert head.bbox_head.num_classes == 3
     assert head.mask_head.class_agnostic and head.point_head.class_agnostic
 
 
@@ -170,7 +170,7 @@ def test_losses_of_the_coarse_head_are_those_of_points(tmp_path):
         'model = dict(decode_head=dict(\n'
         "    sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100),\n"
         '    loss_decode=[\n'
-        "        dict(_delete_=True, type='CrossEntropyLoss', class_weight=[1.0] * 18 + [2.0]),\n"
+        "        dict(type='CrossEntropyLoss', class_weight=[1.0] * 18 + [2.0]),\n"
         "        dict(type='DiceLoss', loss_weight=0.5), dict(type='BoundaryLoss')]))\n"
     )
     cfg = convert_config(base, tmp_path / 'new.py')
@@ -216,7 +216,7 @@ def test_losses_of_the_coarse_head_are_those_of_points(tmp_path):
         ('nopackage::nothing.py', 'nopackage, which is not installed'),
         ('mmpointrend::shapes/pointrend_fpn_r18-w16_1xb4-150i_shapes.py', 'has PointRend already'),
         (
-            'mmpointrend::shapes/pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes.py',
+            'mmpointrend::instance/pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco.py',
             'has PointRend already',
         ),
     ],
