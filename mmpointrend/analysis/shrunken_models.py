@@ -240,7 +240,7 @@ def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None, times:
     """Two images with ground truth of the first and the last class, as the pipeline gives them.
 
     Args:
-        cfg: A config with 'default_scope'.
+        cfg: A config with 'model' and 'default_scope'.
         num_classes: Number of classes.
         semantic_stride: Stride of the labels of a detector's semantic branch; None where it has none.
         times: What the sides of the images are multiplied by.
@@ -250,13 +250,16 @@ def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None, times:
     """
     generator = torch.Generator().manual_seed(0)
     height, width = HEIGHT * times, WIDTH * times
-    images = torch.randint(256, (2, 3, height, width), dtype=torch.uint8, generator=generator)
+    # Of pairs of images there are six.
+    channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
+    shape = (2, channels, height, width)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
     sample: Any = _instances if cfg.default_scope == 'mmdet' else _labels
     samples = [sample(num_classes, height, width) for _ in images]
     if semantic_stride is not None:
         for one in samples:
-            shape = (1, height // semantic_stride, width // semantic_stride)
-            one.gt_sem_seg = PixelData(sem_seg=torch.ones(shape, dtype=torch.long))
+            labels = torch.ones(1, height // semantic_stride, width // semantic_stride)
+            one.gt_sem_seg = PixelData(sem_seg=labels.long())
     return {'inputs': list(images), 'data_samples': samples}
 
 
