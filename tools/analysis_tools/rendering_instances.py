@@ -139,8 +139,9 @@ def _instance_model(implementation: str, classes: int) -> ConfigDict:
     config = Config.fromfile(MODEL_CONFIGS / 'pointrend_mask-rcnn_r50-caffe_fpn.py').model
     for head in ('bbox_head', 'mask_head', 'point_head'):
         config.roi_head[head].num_classes = classes
-    # mmdet has no such option.
-    config.train_cfg.rcnn.train_on_pred_boxes = False
+    # mmdet has no such option, and asks for what ours take from other parts.
+    config.train_cfg.rcnn.update(train_on_pred_boxes=False, mask_size=7)
+    config.roi_head.mask_roi_extractor.out_channels = 256
     if implementation.startswith('adaptive'):
         config.test_cfg.rcnn.adaptive_resolution = True
     return ConfigDict(to_peer(config)) if implementation == PEER else config

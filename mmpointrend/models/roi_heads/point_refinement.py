@@ -149,15 +149,8 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
-        boxes = kwargs['bbox_roi_extractor']
-        for masks, own in zip(
-            *(
-                part if isinstance(part, list) else [part]
-                for part in (kwargs['mask_roi_extractor'], boxes)
-            ),
-            strict=False,
-        ):
-            fill_in_extractor(masks, own)
+        for number, (_, masks) in enumerate(_each('', kwargs['mask_roi_extractor'])):
+            fill_in_extractor(masks, of_stage(kwargs['bbox_roi_extractor'], number))
         train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
         if train_cfg is not None:
             stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
