@@ -104,7 +104,7 @@ class PointRendRoIHead(StandardRoIHead):
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (ignored while an ``observer`` is set);
     - ``test_cfg.refine_min_cells``: boxes that cover fewer cells of the finest fine level than this (width times
-      height, each divided by the stride) keep their coarse mask, interpolated; default 0, all are refined;
+      height, each divided by the stride) keep their coarse mask; default 0, all are refined;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated).
