@@ -50,7 +50,7 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
     - ``test_cfg.adaptive_resolution``: render each mask on its own pixels of the output instead of at a fixed size,
       default False (an ``observer`` is refused then);
     - ``test_cfg.refine_min_cells``: boxes that cover fewer cells of the finest fine level than this (width by height,
-      each divided by the stride) keep their coarse mask, interpolated; default 0, all are refined;
+      each divided by the stride) keep their coarse mask; default 0, all are refined;
     - ``test_cfg.keep_contours``: beside ``masks`` also hand over ``contours``, the outlines of the rendered logits (see
       :mod:`mmpointrend.polygons`), default False;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
