@@ -28,6 +28,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_fine_channels,
     check_levels_of_extractors,
     check_mask_loss,
+    check_mask_output,
     check_point_classes,
     choose_fine_levels,
     fill_in,
@@ -171,6 +172,7 @@ class PointRefinement:
         self._trainings = [] if self.train_cfg is None else self._read_trainings()
         if self.test_cfg is not None:
             check_box_settings(bbox_head, None, self.test_cfg)
+            check_mask_output(self.test_cfg)
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
@@ -336,11 +338,13 @@ class PointRefinement:
                 rescale,
                 self.test_cfg.mask_thr_binary,
                 self.test_cfg.get('keep_contours', False),
+                self.test_cfg.get('mask_output', 'dense'),
             )
             for batch, logits in render_onto(
                 regions, canvas.grid, canvas.sizes, self.rendering, self._coarse_size
             ):
                 canvas.draw(batch, logits)
+            canvas.finish()
         else:
             logits = render(regions, self.rendering, self.observer)
             mask_head = _last(self.mask_head)

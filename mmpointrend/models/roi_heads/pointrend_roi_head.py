@@ -13,6 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpointrend.models.rendering import rendering_precision
 from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.point_refinement import (
     PARTS,
@@ -46,6 +47,8 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
       each divided by the stride) keep their coarse mask, interpolated; default 0, all are refined;
     - ``test_cfg.keep_contours``: beside ``masks`` also hand over ``contours``, the outlines of the rendered logits (see
       :mod:`mmpointrend.polygons`), default False;
+    - ``test_cfg.mask_output``: 'dense' (mmdet's tensor, default), 'rle' for run lengths, or 'crop' for run lengths with
+      the bitmaps of boxes, both made without a bitmap of the whole image, see :mod:`mmpointrend.sparse_masks`;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated);
@@ -189,8 +192,10 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
 
         Returns:
             ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
-            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
+            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255. By
+            ``test_cfg.mask_output`` they are :class:`mmpointrend.sparse_masks.SparseMasks` instead.
         """
         rois, _ = detected(results_list)
-        outputs = self._mask_outputs(x, rois)
-        return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
+        with rendering_precision(x) as x:
+            outputs = self._mask_outputs(x, rois)
+            return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
