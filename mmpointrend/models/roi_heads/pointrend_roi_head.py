@@ -53,6 +53,8 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
       each divided by the stride) keep their coarse mask; default 0, all are refined;
     - ``test_cfg.keep_contours``: beside ``masks`` also hand over ``contours``, the outlines of the rendered logits (see
       :mod:`mmpointrend.polygons`), default False;
+    - ``test_cfg.mask_output``: 'dense' (mmdet's tensor, default), 'rle' for run lengths, or 'crop' for run lengths with
+      the bitmaps of boxes, both made without a bitmap of the whole image, see :mod:`mmpointrend.sparse_masks`;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated);
