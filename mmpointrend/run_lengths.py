@@ -76,7 +76,7 @@ def encode_changes(
     kept = ~(same[1:] | same[:-1])
     regions, changes = regions[kept], changes[kept]
     ends = np.searchsorted(regions, np.arange(len(sizes)), side='right')
-    encoded = []
+    encoded: list[dict[str, Any]] = []
     begin = 0
     for (height, width), end in zip(sizes, ends.tolist(), strict=True):
         own = changes[begin:end]

@@ -32,7 +32,7 @@ def keep_contours(
         return
     maps, boxes = logits[:, 0].detach().float().cpu().numpy(), results.bboxes.double().cpu().numpy()
     results.contours = [
-        trace_pasted(values, box, size, _level_of(test_cfg.mask_thr_binary))
+        trace_pasted(values, box, size, _level_of(test_cfg['mask_thr_binary']))
         for values, box in zip(maps, boxes, strict=True)
     ]
 
