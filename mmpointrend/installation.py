@@ -191,8 +191,8 @@ def _versions(required: list[Any]) -> Iterator[Finding]:
         return
     good = 0
     for requirement in required:
-        wanted = f'{requirement.name}{requirement.specifier}'
-        # What the neighbours' ranges are for.
+        accepted = _FACTS['NEIGHBOURS'].get(requirement.name, requirement.specifier)
+        wanted = f'{requirement.name}{accepted}'
         reason = _FACTS['REASONS'].get(requirement.name)
         why = f' ({reason})' if reason else ''
         cure = f'pip install "{wanted}"'

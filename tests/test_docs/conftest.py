@@ -4,7 +4,6 @@
 The models are the pages' own, a sixteenth as wide, and see small images; what the user types is as it stands there.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from pages import blocks
-from shrunken_models import shrunken
 from tiny_runs import write_data
 
+from mmpointrend.analysis.shrunken_models import shrunken
 from mmpointrend.engine import config_files
 
 PREDICTING = 'pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco'
@@ -100,9 +99,3 @@ def at_home(home, monkeypatch) -> Path:
     monkeypatch.chdir(home)
     monkeypatch.setattr(config_files, 'OUR_CONFIGS', home / 'configs')
     return home
-
-
-@pytest.fixture(scope='session')
-def coco_file(home) -> dict:
-    """The annotations that the user trains on."""
-    return json.loads((home / 'mine' / 'val.json').read_text())
