@@ -130,7 +130,7 @@ class PointRefinement:
     _observer: SubdivisionObserver | None = None
 
     def _prepare(self, point_head: dict | None, kwargs: dict) -> dict:
-        """Check the arguments of the constructor, make configs of parts mean what they mean in mmdet; the point head's."""
+        """Check the constructor's arguments, and make configs mean what they mean in mmdet; the point head's config."""
         if point_head is None:
             raise ConfigError(
                 "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
