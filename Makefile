@@ -44,7 +44,7 @@ types: setup  ## Mypy
 	$(BIN)/python -m mypy
 
 docstrings: setup  ## Docstring coverage
-	$(BIN)/python -m interrogate mmpointrend tools demo setup.py
+	$(BIN)/python -m interrogate mmpointrend mmpointrend_command.py tools demo setup.py
 
 unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)

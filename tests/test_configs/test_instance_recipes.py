@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
-from shrunken_models import build
 
+from mmpointrend.analysis.shrunken_models import build
 from mmpointrend.engine.detectron2 import build_empty
 
 COCO_1X = {'lr': 0.02, 'images': 16, 'iterations': 90000, 'drops': [60000, 80000]}

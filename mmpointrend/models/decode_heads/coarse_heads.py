@@ -31,7 +31,7 @@ _PREDICTION = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -
 # Decode heads whose answer is not a map of class logits, by the reason.
 _REFUSED = {
     'Mask2FormerHead': 'predicts a set of masks and trains on points of its own: for faster losses there take '
-    'mmpointrend.Mask2FormerHead of a detector (docs/extending.md); for PointRend',
+    'mmpointrend.Mask2FormerHead of a detector (docs/any_model.md); for PointRend',
     'MaskFormerHead': 'predicts a set of masks: for PointRend',
     'SideAdapterCLIPHead': 'predicts a set of masks: for PointRend',
     'VPDDepthHead': 'predicts depths: for PointRend',

@@ -29,18 +29,11 @@ def loss_of(loss: Any, logits: Tensor, labels: Tensor, ignore_index: int | None)
 
     Returns:
         The loss, a scalar.
-
-    Raises:
-        ConfigError: The loss ignores another label and cannot be told which.
     """
-    if not isinstance(loss, OhemCrossEntropy):
-        return loss(logits, labels, ignore_index=ignore_index)
-    if loss.ignore_label != ignore_index:
-        raise ConfigError(
-            f'decode_head.point_head.loss_decode is OhemCrossEntropy, which ignores label {loss.ignore_label}, but the '
-            f'ignore_index of the coarse head is {ignore_index}: set ignore_label={ignore_index} in it'
-        )
-    return loss(logits, labels)
+    # It knows the label by itself.
+    if isinstance(loss, OhemCrossEntropy):
+        return loss(logits, labels)
+    return loss(logits, labels, ignore_index=ignore_index)
 
 
 def check_losses(

@@ -27,7 +27,7 @@ from mmpointrend.models.decode_heads.coarse_heads import (
     facts_of,
 )
 from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
-from mmpointrend.models.rendering import Rendering, check_points
+from mmpointrend.models.rendering import Rendering, check_points, rendering_precision
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.models.taps import level_of, original
@@ -216,7 +216,8 @@ class PointRendHead(BaseModule):
             Logits, shape (B, K, height, width).
         """
         self._tested = self._asked(test_cfg)
-        logits = self._render(inputs, test_cfg or {})
+        with rendering_precision(inputs) as inputs:
+            logits = self._render(inputs, test_cfg or {})
         coarse_head = facts_of(self.coarse_head)
         resize = functools.partial(coarse_head.predict_by_feat, batch_img_metas=batch_img_metas)
         if type(coarse_head).predict_by_feat is BaseDecodeHead.predict_by_feat:

@@ -166,6 +166,12 @@ class SemanticPointHead(BasePointHead):
             )
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
+        for loss in self.loss_decode:
+            if isinstance(loss, OhemCrossEntropy) and loss.ignore_label != ignore_index:
+                raise ConfigError(
+                    f'decode_head.point_head.loss_decode is OhemCrossEntropy, which ignores label {loss.ignore_label}, '
+                    f'but the ignore_index of the coarse head is {ignore_index}: set ignore_label={ignore_index} in it'
+                )
         if num_classes == 1:
             refuse_softmax_of_one_channel(self.loss_decode, 'decode_head.point_head')
 

@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.rendering import Rendering, check_points
+from mmpointrend.models.rendering import Rendering, check_points, rendering_precision
 from mmpointrend.models.roi_heads.checks import (
     EXTRACTOR_RULES,
     TEST_RULES,
@@ -30,6 +30,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_kept_levels,
     check_levels_of_extractors,
     check_mask_loss,
+    check_mask_output,
     check_point_classes,
     choose_fine_levels,
     fill_in,
@@ -181,6 +182,7 @@ class PointRefinement:
         self._trainings = [] if self.train_cfg is None else self._read_trainings()
         if self.test_cfg is not None:
             check_box_settings(bbox_head, None, self.test_cfg)
+            check_mask_output(self.test_cfg)
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
@@ -335,13 +337,14 @@ class PointRefinement:
     ) -> Regions:
         """RoIs to be rendered, given the mask heads' outputs."""
         regions = self._stage().regions(x, rois, labels, outputs)
-        return regions._replace(min_cells=self.refine_min_cells)
+        return regions._replace(refine_min_cells=self.refine_min_cells)
 
     def _render(
         self, x: tuple[Tensor, ...], rois: Tensor, labels: Tensor, outputs: Tensor
     ) -> Tensor:
         """Mask logits (R, 1, H, W) of each RoI's own class, given the mask heads' outputs."""
-        return render(self._regions(x, rois, labels, outputs), self.rendering, self.observer)
+        regions = self._regions(x, rois, labels, outputs)
+        return render(regions, self.rendering, self.observer)
 
     def predict_mask(
         self,
@@ -360,10 +363,12 @@ class PointRefinement:
 
         Returns:
             ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
-            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
+            ``test_cfg.mask_thr_binary``; uint8 probabilities times 255 if that is negative. By ``test_cfg.mask_output``
+            they are :class:`mmpointrend.sparse_masks.SparseMasks` instead.
         """
-        outputs = self._mask_outputs(x, detected(results_list)[0])
-        return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
+        with rendering_precision(x) as x:
+            outputs = self._mask_outputs(x, detected(results_list)[0])
+            return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
 
     def _predict_masks(
         self,
@@ -375,17 +380,26 @@ class PointRefinement:
     ) -> list[InstanceData]:
         """Detections with their masks, given what the mask heads predict of all, one image after the other."""
         rois, labels = detected(results_list)
-        regions = self._regions(x, rois, labels, outputs)
-        if self.adaptive_resolution:
-            canvas = MaskCanvas(
-                results_list, batch_img_metas, rescale, self.test_cfg.mask_thr_binary
-            )
-            for batch, logits in render_onto(
-                regions, canvas.grid, canvas.sizes, self.rendering, self._coarse_size
-            ):
-                canvas.draw(batch, logits)
-        else:
-            logits = render(regions, self.rendering, self.observer)
-            mask_head = _last(self.mask_head)
-            paste(mask_head, logits, results_list, batch_img_metas, self.test_cfg, rescale)
+        with rendering_precision(x) as levels:
+            if levels is not x:
+                outputs = outputs.float()
+            regions = self._regions(levels, rois, labels, outputs)
+            if self.adaptive_resolution:
+                canvas = MaskCanvas(
+                    results_list,
+                    batch_img_metas,
+                    rescale,
+                    self.test_cfg.mask_thr_binary,
+                    self.test_cfg.get('keep_contours', False),
+                    self.test_cfg.get('mask_output', 'dense'),
+                )
+                for batch, logits in render_onto(
+                    regions, canvas.grid, canvas.sizes, self.rendering, self._coarse_size
+                ):
+                    canvas.draw(batch, logits)
+                canvas.finish()
+            else:
+                logits = render(regions, self.rendering, self.observer)
+                mask_head = _last(self.mask_head)
+                paste(mask_head, logits, results_list, batch_img_metas, self.test_cfg, rescale)
         return results_list
