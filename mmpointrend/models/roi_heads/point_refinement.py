@@ -130,8 +130,8 @@ class PointRefinement:
     _has_stages = False
     _observer: SubdivisionObserver | None = None
 
-    def _prepare(self, point_head: dict | None, kwargs: dict) -> None:
-        """Check the arguments of the constructor, and make the configs of parts mean what they mean in mmdet."""
+    def _prepare(self, point_head: dict | None, kwargs: dict) -> dict:
+        """Check the constructor's arguments, and make configs mean what they mean in mmdet; the point head's config."""
         if point_head is None:
             raise ConfigError(
                 "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
@@ -159,6 +159,7 @@ class PointRefinement:
                 check(settings, name, TRAIN_RULES)
         if kwargs.get('test_cfg') is not None:
             check(kwargs['test_cfg'], 'test_cfg.rcnn', TEST_RULES)
+        return point_head
 
     def _init_refinement(self, point_head: dict) -> None:
         """Build the point head, and read the settings of training and rendering."""

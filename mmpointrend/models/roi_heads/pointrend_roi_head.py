@@ -78,10 +78,10 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
 
     @configured('roi_head', OF_OTHER_HEADS, **ROI_HEAD_RULES)
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
-        self._prepare(point_head, kwargs)
+        points = self._prepare(point_head, kwargs)
         with naming('roi_head'):
             super().__init__(**kwargs)
-            self._init_refinement(point_head)
+            self._init_refinement(points)
 
     def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
         """mmdet's hook: the mask head, once the parts that it may take its keys from are there.
