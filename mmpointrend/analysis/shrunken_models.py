@@ -56,7 +56,7 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
         _take_classes(small)
     for backbone in _backbones(small):
         _shrink_backbone(backbone, narrow)
-    preprocessor = small.get('data_preprocessor') or {}
+    preprocessor: Any = small.get('data_preprocessor') or {}
     if preprocessor.get('size') or str(preprocessor.get('type')).endswith('SegDataPreProcessor'):
         preprocessor.size = (HEIGHT, WIDTH)
     preprocessor.pop('batch_augments', None)
@@ -162,7 +162,8 @@ def _shrink_backbone(backbone: ConfigDict, narrow: bool) -> None:
     for key in ('img_size', 'pretrain_img_size'):
         if backbone.get(key) and key == 'img_size':
             backbone[key] = (HEIGHT, WIDTH)
-    for stage in (backbone.get('extra') or {}).values():
+    extra: Any = backbone.get('extra') or {}
+    for stage in extra.values():
         if isinstance(stage, dict) and 'num_blocks' in stage:
             stage.num_modules = 1
             stage.num_blocks = type(stage.num_blocks)(1 for _ in stage.num_blocks)
