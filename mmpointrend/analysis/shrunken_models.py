@@ -159,14 +159,13 @@ def _shrink_backbone(backbone: ConfigDict, narrow: bool) -> None:
             backbone[key] = 2
             if backbone.get('out_indices', -1) != -1:
                 backbone.out_indices = 1
-    for key in ('img_size', 'pretrain_img_size'):
-        if backbone.get(key) and key == 'img_size':
-            backbone[key] = (HEIGHT, WIDTH)
+    if backbone.get('img_size'):
+        backbone.img_size = (HEIGHT, WIDTH)
     extra: Any = backbone.get('extra') or {}
     for stage in extra.values():
         if isinstance(stage, dict) and 'num_blocks' in stage:
-            stage.num_modules = 1
-            stage.num_blocks = type(stage.num_blocks)(1 for _ in stage.num_blocks)
+            blocks = stage['num_blocks']
+            stage.update(num_modules=1, num_blocks=type(blocks)(1 for _ in blocks))
 
 
 def fit_channels(model: ConfigDict, scope: str) -> None:
