@@ -216,7 +216,7 @@ def test_losses_of_the_coarse_head_are_those_of_points(tmp_path):
         ('nopackage::nothing.py', 'nopackage, which is not installed'),
         ('mmpointrend::shapes/pointrend_fpn_r18-w16_1xb4-150i_shapes.py', 'has PointRend already'),
         (
-            'mmpointrend::instance/pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco.py',
+            'mmpointrend::shapes/pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes.py',
             'has PointRend already',
         ),
     ],

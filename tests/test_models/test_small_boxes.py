@@ -1,13 +1,13 @@
 # Copyright (c) The mmpointrend authors.
-"""Coarse masks of small boxes (``refine_min_cells``), against torch's interpolation of what the coarse head says."""
+"""Coarse masks of small boxes (``refine_min_cells``), against mmdet's masks without subdivision."""
 
 import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmcv.ops import point_sample
 from mmdet.structures.bbox import bbox2roi
 from tiny_heads import (
     META,
@@ -49,31 +49,40 @@ def test_cells_are_those_of_the_finest_level():
     assert covered_cells(rois, (8,)).tolist() == [4 * 2, 0, 0]
 
 
-def test_fixed_size_is_the_coarse_mask_interpolated():
+def test_logits_are_mmcvs_samples_of_coarse_probabilities():
     # All pixels of the last step are points.
     head, x, results = build(ALL, num_points=224**2), feature_levels(), detections([4, 3])
     rois, labels = regions(results)
     coarse = coarse_of_class(head, x, rois, labels)
     with torch.no_grad():
         actual = head._render(x, rois, labels, head._mask_forward(x, rois)['mask_preds'])
-    expected = F.interpolate(coarse, (224, 224), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
+    centres = (torch.arange(224) + 0.5) / 224
+    rows, columns = torch.meshgrid(centres, centres, indexing='ij')
+    points = torch.stack([columns, rows], dim=-1).view(1, -1, 2).expand(7, -1, -1)
+    expected = point_sample(coarse.sigmoid(), points).view(7, 1, 224, 224)
+    torch.testing.assert_close(actual.sigmoid(), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize('num_points', [10**6, 784])
-def test_adaptive_is_the_coarse_mask_at_each_pixel(num_points):
-    head, x = build(ALL, adaptive=True, num_points=num_points), feature_levels()
-    results = detections([3, 0])
-    results[0].bboxes = torch.tensor([[8.0, 4, 38, 25], [50, 30, 58, 90], [20, 12, 100, 80]])
-    masks = predict(head, x, results)[0]
-    coarse = coarse_of_class(head, x, *regions(results))
-    for mask, logits, (left, top, right, bottom) in zip(
-        masks, coarse, results[0].bboxes.int().tolist(), strict=True
-    ):
-        size = (bottom - top, right - left)
-        expected = F.interpolate(logits[None], size, mode='bilinear', align_corners=False)[0, 0]
-        different = mask[top:bottom, left:right] != (expected >= 0)
-        assert different.float().mean() <= 0.001
+@pytest.mark.parametrize('adaptive', [False, True])
+def test_masks_are_those_of_mmdet_without_subdivision(adaptive):
+    x, results = feature_levels(), detections([6, 5])
+    config = change('test_cfg.subdivision_steps', 0)
+    expected = torch.cat(predict(build_roi_head(config).eval(), x, results))
+    actual = torch.cat(predict(build(ALL, adaptive), x, results))
+    refined = torch.cat(predict(build(0, adaptive), x, results))
+    assert (actual != expected).sum() <= 0.02 * expected.sum()
+    assert (refined != expected).sum() > 0.2 * expected.sum()
+
+
+def test_small_adaptive_masks_are_those_of_mmdet_pixel_by_pixel():
+    x, results = feature_levels(), detections([3, 0])
+    results[0].bboxes = torch.tensor([[8.0, 4, 38, 25], [50, 30, 58, 90], [20.3, 12.1, 45.7, 50.2]])
+    config = change('test_cfg.subdivision_steps', 0)
+    expected = predict(build_roi_head(config).eval(), x, results)[0]
+    actual = predict(build(ALL, adaptive=True), x, results)[0]
+    # A centre may be on the threshold, where rounding decides.
+    assert (actual != expected).sum() <= 1
+    assert expected.sum() > 100
 
 
 @pytest.mark.parametrize('adaptive', [False, True])

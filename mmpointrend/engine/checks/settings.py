@@ -64,7 +64,9 @@ def check_model_config(cfg: Mapping) -> None:
             raise ConfigError(
                 f'model.{name} is {shown(settings)}: set it to a dict with {" and ".join(needed)}'
             )
-        if settings['rcnn'] is not None:
+        staged = name == 'train_cfg' and cfg['roi_head'].get('num_stages') is not None
+        # The head of a cascade looks at the settings of each stage.
+        if settings['rcnn'] is not None and not staged:
             check(settings['rcnn'], f'{name}.rcnn', {})
 
 

@@ -36,16 +36,16 @@ class Regions(NamedTuple):
     Attributes:
         frames: The RoIs on the fine levels.
         source: Where the logits of their points come from.
-        min_cells: Boxes of fewer cells of the finest level keep their coarse mask.
+        refine_min_cells: Regions that cover fewer cells of the finest level are rendered without refinement.
     """
 
     frames: RoIFrames
     source: MaskSource
-    min_cells: float = 0
+    refine_min_cells: float = 0
 
     def take(self, numbers: Tensor) -> 'Regions':
         """Some of the regions, by their numbers."""
-        return Regions(self.frames[numbers], self.source[numbers], self.min_cells)
+        return Regions(self.frames[numbers], self.source[numbers], self.refine_min_cells)
 
     def point_predictor(self, num_points: int | None = None) -> PredictPoints:
         """Logits at points of the regions.
@@ -64,15 +64,21 @@ class Regions(NamedTuple):
 
         return predict
 
+    def start_rendering(self, num_points: int) -> tuple[Tensor, PredictPoints]:
+        """Begin to render.
 
-def _begin(regions: Regions, num_points: int) -> tuple[Tensor, PredictPoints]:
-    """Logits (R, 1, h, h) that rendering starts from, and what predicts its points."""
-    predict = regions.point_predictor(num_points)
-    start = regions.source.start(predict)
-    if regions.min_cells > 0:
-        cells = covered_cells(regions.frames.rois, regions.frames.strides)
-        predict = keep_coarse(predict, start, cells < regions.min_cells)
-    return start, predict
+        Args:
+            num_points: Points that will be predicted, over all regions and steps.
+
+        Returns:
+            Logits of each region's own class, shape (R, 1, h, h), and what refines them, see :meth:`point_predictor`.
+        """
+        predict = self.point_predictor(num_points)
+        start = self.source.start(predict)
+        if self.refine_min_cells > 0:
+            cells = covered_cells(self.frames.rois, self.frames.strides)
+            predict = keep_coarse(predict, start, cells < self.refine_min_cells)
+        return start, predict
 
 
 def render(
@@ -89,7 +95,7 @@ def render(
         Logits of each region's own class, shape (R, 1, H, W).
     """
     number = len(regions.frames.rois)
-    start, predict = _begin(regions, number * rendering.num_points * rendering.steps)
+    start, predict = regions.start_rendering(number * rendering.num_points * rendering.steps)
     return subdivide(
         start,
         predict,
@@ -131,7 +137,7 @@ def render_onto(
     numbers = torch.tensor(order, device=regions.frames.rois.device, dtype=torch.long)
     regions, grid = regions.take(numbers), grid[numbers]
     total = sum(len(batch.regions) * _num_points(batch, rendering) for batch in batches)
-    start, predict = _begin(regions, total)
+    start, predict = regions.start_rendering(total)
     begin = 0
     for batch in batches:
         part = slice(begin, begin + len(batch.regions))

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mmpointrend.points import extent, sample_features
+from mmpointrend.points import sample_features
 
 __all__ = ['covered_cells', 'keep_coarse']
+
+_LEAST = 1e-6
 
 
 def covered_cells(rois: Tensor, strides: Sequence[float]) -> Tensor:
@@ -33,7 +35,8 @@ def keep_coarse(
 ) -> Callable[..., Tensor]:
     """Answer with the coarse prediction for some regions.
 
-    All regions are predicted all the same: leaving some out would ask the device which.
+    It is interpolated as mmdet pastes a mask: probabilities, 0 beyond the box. All regions are predicted all the same,
+    for leaving some out would ask the device which.
 
     Args:
         predict: Maps points (r, P, 2) in ``[0, 1]^2`` of all regions, or of those of a slice, to logits (r, 1, P).
@@ -43,14 +46,13 @@ def keep_coarse(
     Returns:
         What maps points to logits as ``predict`` does.
     """
-
-    margin = 0.5 / extent(*coarse.shape[-2:], coarse)
+    probabilities = coarse.float().sigmoid()
 
     def predict_or_keep(points: Tensor, regions: slice = slice(None)) -> Tensor:
         refined = predict(points, regions)
-        # Beyond the outermost cells' centres their values count, as in every upsampling step.
-        inside = torch.minimum(torch.maximum(points, margin), 1 - margin)
-        interpolated = sample_features(coarse[regions], inside).transpose(1, 2)
-        return torch.where(kept[regions, None, None], interpolated.to(refined.dtype), refined)
+        interpolated = sample_features(probabilities[regions], points.float()).transpose(1, 2)
+        # No probability is 0 or 1, whose logits are infinite.
+        as_logits = interpolated.logit(eps=_LEAST).to(refined.dtype)
+        return torch.where(kept[regions, None, None], as_logits, refined)
 
     return predict_or_keep

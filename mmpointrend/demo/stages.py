@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 
 from mmpointrend.datasets.shapes import write_missing
 from mmpointrend.engine import CheckedRunner
+from mmpointrend.engine.config_files import OUR_CONFIGS
 from mmpointrend.engine.results import Figures, fingerprint, read_result, write_result
 from mmpointrend.registry import LOOPS
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'shapes'
+CONFIGS = OUR_CONFIGS / 'shapes'
 
 
 @dataclass(frozen=True)
@@ -209,5 +210,6 @@ def _train_and_test(
 
 def _stop_workers(loader: DataLoader) -> None:
     """End the workers of a loader; left to the garbage collector each of them takes 5 seconds."""
-    if loader._iterator is not None:
-        loader._iterator._shutdown_workers()
+    iterator: Any = loader._iterator
+    if iterator is not None:
+        iterator._shutdown_workers()
