@@ -94,6 +94,9 @@ def _divide_widths(node: object) -> None:
                 )
         if 'num_groups' in node:
             node['num_groups'] = 4
+        # mmcv's needs a process group to be built.
+        if node.get('type') == 'MMSyncBN':
+            node['type'] = 'BN'
 
 
 def _take_classes(node: object) -> None:
