@@ -28,13 +28,8 @@ from typing import Any
 import torch
 from rendering_curves import curves, plot
 from rendering_inputs import CONV, LOSSLESS, PEER, VARIANTS, Case
-<<<<<<< HEAD
 from rendering_timing import CLOCKS, alternate, build_all
-from rendering_workloads import CASES, make_case
-=======
-from rendering_timing import alternate, build_all
 from rendering_workloads import CASES, END_PRODUCTS, make_case
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
 from rich.console import Console
 from rich.table import Table
 
@@ -67,10 +62,6 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-<<<<<<< HEAD
-def measure(
-    case: Case, variants: Sequence[str], rounds: int, device: str, clock: str = 'wall'
-=======
 def _processor(facts: dict[str, Any]) -> str:
     """What a table is of."""
     units = 'with' if facts['cpu_native_bf16'] else 'without'
@@ -84,7 +75,7 @@ def measure(
     rounds: int,
     device: str,
     row_seconds: float = math.inf,
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+    clock: str = 'wall',
 ) -> list[dict[str, Any]]:
     """Times and agreement of a case.
 
@@ -93,11 +84,8 @@ def measure(
         variants: Names of ours that are wanted.
         rounds: Number of timed calls of each.
         device: Where they run.
-<<<<<<< HEAD
-        clock: 'wall', or 'cpu' for the seconds of this process.
-=======
         row_seconds: Timed calls of one implementation end after this time, with two calls at least.
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+        clock: 'wall', or 'cpu' for the seconds of this process.
 
     Returns:
         One row for the peer, each variant, and the unavoidable GEMMs in each precision.
@@ -118,11 +106,7 @@ def measure(
             if name == 'floor' or any(run.endswith('bf16') for run in runs):
                 runs[name] = case.floor(dtype)
                 runs[name]()
-<<<<<<< HEAD
-    times = alternate(runs, rounds, device, clock)
-=======
-    times = alternate(runs, rounds, device, row_seconds)
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+    times = alternate(runs, rounds, device, row_seconds, clock)
     rows: list[dict[str, Any]] = []
     for name in (PEER, *(v for v in case.variants if v in variants), 'floor', 'floor-bf16'):
         if name in missing:
@@ -337,11 +321,8 @@ def main() -> None:
             args.variants,
             args.rounds,
             args.device,
-<<<<<<< HEAD
-            args.clock,
-=======
             args.row_seconds,
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+            args.clock,
         )
         for row in case_rows:
             row.update(cpu=facts['cpu'], bf16_units=facts['cpu_native_bf16'])

@@ -33,11 +33,11 @@ _FEWEST = 2
 
 
 def alternate(
-<<<<<<< HEAD
-    runs: dict[str, Callable[[], Any]], rounds: int, device: str, clock: str = 'wall'
-=======
-    runs: dict[str, Callable[[], Any]], rounds: int, device: str, row_seconds: float = math.inf
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+    runs: dict[str, Callable[[], Any]],
+    rounds: int,
+    device: str,
+    row_seconds: float = math.inf,
+    clock: str = 'wall',
 ) -> dict[str, dict[str, float]]:
     """Time functions in turn.
 
@@ -45,11 +45,8 @@ def alternate(
         runs: The functions, which have been called before.
         rounds: Number of calls of each.
         device: Where they run.
-<<<<<<< HEAD
-        clock: One of ``CLOCKS``.
-=======
         row_seconds: A function whose calls have taken longer than this together is called no more, after two calls.
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+        clock: One of ``CLOCKS``.
 
     Returns:
         Median and quartiles of each in seconds, and its number of calls.
@@ -57,12 +54,8 @@ def alternate(
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-<<<<<<< HEAD
-            seconds[name].append(timed(run, device, clock))
-=======
             if len(seconds[name]) < _FEWEST or sum(seconds[name]) < row_seconds:
-                seconds[name].append(timed(run, device))
->>>>>>> afecc55 (Labels without logits: PointRendSegmentor; benchmark cases to the end product; gpu_check)
+                seconds[name].append(timed(run, device, clock))
     summary = {}
     for name, values in seconds.items():
         low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
