@@ -4,8 +4,8 @@
 ``shrink`` divides sizes, to try a case in a second.
 """
 
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from rendering_inputs import Case
