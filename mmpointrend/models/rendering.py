@@ -1,7 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """How a config asks for rendering: the keys that mmdet's and mmseg's ``test_cfg`` know, checked once for both tasks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -123,26 +123,39 @@ def check_points(points: Tensor) -> int | None:
     return None if torch.is_grad_enabled() else points.shape[0] * points.shape[1]
 
 
+def _in_single_precision(x: Any) -> Any:
+    """Features with all their maps in single precision: one map, levels, and pairs of a map and a class token."""
+    if isinstance(x, Tensor):
+        return x.float()
+    if isinstance(x, Levels):
+        kept = {name: level.float() for name, level in x.kept.items()}
+        return Levels.of(_in_single_precision(x.original), kept)
+    return [_in_single_precision(level) for level in x]
+
+
+def _device_of(x: Any) -> torch.device:
+    while not isinstance(x, Tensor):
+        x = x[0]
+    return x.device
+
+
 @contextmanager
-def rendering_precision(x: Sequence[Tensor]) -> Iterator[Any]:
+def rendering_precision(x: Any) -> Iterator[Any]:
     """Context without autocast if the device has no instructions for its dtype.
 
     The heads in front of the renderer would take as long as the renderer, see
     :func:`mmpointrend.points.precision.rendering_dtype`.
 
     Args:
-        x: Feature levels, each (B, C, H, W).
+        x: What a head gets: feature levels, each (B, C, H, W), or one map.
 
     Yields:
-        The levels, in single precision in this case.
+        The same, in single precision in this case.
     """
-    device = x[0].device
+    device = _device_of(x)
     asked = asked_dtype(torch.float32, device)
     if rendering_dtype(asked, device) == asked:
         yield x
         return
-    levels: Sequence[Tensor] = [level.float() for level in x]
-    if isinstance(x, Levels):
-        levels = Levels.of(levels, {name: kept.float() for name, kept in x.kept.items()})
     with without_autocast(device):
-        yield levels
+        yield _in_single_precision(x)

@@ -12,6 +12,8 @@ from tiny_heads import build_segmentor, fpn_head, point_head, pointrend, semanti
 
 from mmpointrend.engine.checks.settings import check_model, single_pixel_norms
 from mmpointrend.errors import ConfigError
+from mmpointrend.models import rendering
+from mmpointrend.models.taps import Levels, original
 
 BACKBONE = {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'norm_cfg': {'type': 'BN'}}
 NECK = {'type': 'FPN', 'in_channels': [8, 16, 32, 64], 'out_channels': 16, 'num_outs': 4}
@@ -123,3 +125,17 @@ def test_the_runners_look_at_a_model_sees_levels_that_are_kept():
     model = build_segmentor(pointrend(fpn_head(), _points_of('backbone.0', 16)), neck=neck)
     with pytest.raises(ConfigError, match=r'set in_channels to \[8\]'):
         check_model(model)
+
+
+def test_features_of_any_shape_are_rendered_in_single_precision(monkeypatch):
+    """Where a device has no instructions for autocast's dtype: one map, levels with what is kept, class tokens."""
+    monkeypatch.setattr(rendering, 'rendering_dtype', lambda asked, device: torch.float32)
+    half = torch.ones(1, 2, 3, 3, dtype=torch.bfloat16)
+    kept = Levels.of(half, {'backbone.0': half})
+    with torch.autocast('cpu', torch.bfloat16):
+        for x in (half, kept):
+            with rendering.rendering_precision(x) as found:
+                assert original(found).dtype == torch.float32
+        assert found.kept['backbone.0'].dtype == found[0].dtype == torch.float32
+        with rendering.rendering_precision(([half, half[:, :, 0, 0]],)) as found:
+            assert {part.dtype for part in found[0]} == {torch.float32}

@@ -40,7 +40,8 @@ def test_the_sample_has_every_family_that_works(repo):
 def test_pointrend_on_a_model_of_each_family(tool, zoo, tmp_path, name):
     package, _, path = name.partition('::')
     (config,) = [config for config in zoo(package, tmp_path) if config.name == path]
-    assert tool.outcome_of(config, {})['outcome'] == tool.WORKS
+    outcome = tool.outcome_of(config, {})
+    assert outcome['outcome'] == tool.WORKS, outcome['sentence']
 
 
 def test_outcomes_are_kept_and_not_found_out_again(tool, tmp_path, monkeypatch):
