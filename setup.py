@@ -85,8 +85,11 @@ setup(
     packages=find_packages(include=['mmpointrend', 'mmpointrend.*']),
     include_package_data=True,
     install_requires=[*neighbours.values(), *read_requirements('runtime')],
+    py_modules=['mmpointrend_command'],
+    entry_points={'console_scripts': ['mmpointrend = mmpointrend_command:main']},
     extras_require={
         'mim': [mmcv],
+        'supervision': read_requirements('supervision'),
         'cityscapes': read_requirements('cityscapes'),
         'tests': read_requirements('tests'),
         'lint': read_requirements('lint'),

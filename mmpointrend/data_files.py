@@ -25,6 +25,7 @@ from mmpointrend.errors import InputError
 __all__ = [
     'check_regular',
     'inside',
+    'kind_of_special',
     'read_json',
     'read_yaml',
     'register_handlers',
@@ -58,6 +59,29 @@ else:
     _QuickValues = _Values  # type: ignore[misc]
 
 
+_SPECIAL = {
+    stat.S_ISDIR: 'a folder',
+    stat.S_ISFIFO: 'a pipe (FIFO)',
+    stat.S_ISSOCK: 'a socket',
+    stat.S_ISCHR: 'a device',
+    stat.S_ISBLK: 'a device',
+}
+
+
+def kind_of_special(mode: int) -> str | None:
+    """Say what a file is that cannot be read from start to end: reading it could wait for ever.
+
+    Args:
+        mode: ``st_mode`` of its status.
+
+    Returns:
+        What it is, with its article; None for a regular file.
+    """
+    if stat.S_ISREG(mode):
+        return None
+    return next((name for test, name in _SPECIAL.items() if test(mode)), 'a special file')
+
+
 def check_regular(path: str | Path, what: str) -> None:
     """Refuse what cannot be read to its end: a folder, a pipe, a device.
 
@@ -74,8 +98,8 @@ def check_regular(path: str | Path, what: str) -> None:
         raise InputError(f'{what} {path} does not exist.') from error
     except (OSError, ValueError) as error:
         raise InputError(f'{what} {path} cannot be read ({error}).') from error
-    if not stat.S_ISREG(mode):
-        kind = 'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'
+    kind = kind_of_special(mode)
+    if kind is not None:
         raise InputError(f'{what} {path} is {kind}: give a file.')
 
 

@@ -13,6 +13,7 @@ python=${2:-python3}
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 lock=$repo/requirements/lock.txt
 mmcv_version=2.1.0
+compiler=${CXX:-g++}
 
 say() { printf '[set-up] %s\n' "$*"; }
 die() { printf '[set-up] FAILED: %s\n' "$*" >&2; exit 1; }
@@ -26,7 +27,8 @@ check_machine() {
 }
 
 check_compiler() {
-  command -v "${CXX:-g++}" > /dev/null || die 'no C++ compiler (Debian: apt-get install g++)'
+  command -v "${compiler%% *}" > /dev/null ||
+    die "no C++ compiler '${compiler%% *}' here (Debian: apt-get install g++; CXX names another one)"
   local header
   header=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
   [ -e "$header" ] || die "$header is missing (Debian: apt-get install python3-dev)"
@@ -57,9 +59,15 @@ build_mmcv() {
   work=$(mktemp -d)
   report_progress "$work/build.log" &
   reporter=$!
+  mkdir "$work/header"
+  # A link, whose path has no blank, which torch's build could not stand.
+  ln -s "$repo/requirements/cxx_with_header.sh" "$work/cxx"
+  # All of mmcv's files begin with torch/types.h, which takes most of their time.
   # No pip cache: pip would hand out a wheel compiled against another torch.
-  MMCV_WITH_OPS=1 MAX_JOBS=$jobs pip wheel -v --no-cache-dir --no-deps --no-binary mmcv \
-    --no-build-isolation --wheel-dir "$work" "mmcv==$mmcv_version" > "$work/build.log" 2>&1 || built=no
+  HEADER=torch/types.h HEADER_FOLDER=$work/header HEADER_CXX=$compiler \
+    CXX=$work/cxx MMCV_WITH_OPS=1 MAX_JOBS=$jobs \
+    pip wheel -v --no-cache-dir --no-deps --no-binary mmcv --no-build-isolation \
+    --wheel-dir "$work" "mmcv==$mmcv_version" > "$work/build.log" 2>&1 || built=no
   kill "$reporter"
   if [ $built = no ]; then
     tail -n 30 "$work/build.log" >&2

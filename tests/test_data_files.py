@@ -135,7 +135,7 @@ class TestJson:
         os.mkfifo(tmp_path / 'pipe.json')
         (tmp_path / 'folder.json').mkdir()
         for name, complaint in (
-            ('pipe', 'is a pipe or a device: give a file'),
+            ('pipe', r'is a pipe \(FIFO\): give a file'),
             ('folder', 'is a folder: give a file'),
             ('lost', 'does not exist'),
         ):

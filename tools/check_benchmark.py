@@ -20,6 +20,7 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
+from mmpointrend.engine.config_files import find_config_file
 from mmpointrend.engine.launch import run_cli, test
 from mmpointrend.errors import ConfigError
 from mmpointrend.evaluation.benchmark import Comparison, compare, published_figures
@@ -108,7 +109,7 @@ def main() -> None:
         ConfigError: Nothing is published of the config, or the evaluator prints other figures.
     """
     args, options = parse_args()
-    figures = published_figures(args.config, args.metrics, args.tolerance)
+    figures = published_figures(find_config_file(args.config), args.metrics, args.tolerance)
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise ConfigError(f'--out {args.out}: there is no folder {args.out.parent}')
     printed = test([args.config, args.checkpoint, *options])

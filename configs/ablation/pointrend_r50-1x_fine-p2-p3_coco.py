@@ -5,10 +5,4 @@
 # Command:  mim train mmpointrend pointrend_r50-1x_fine-p2-p3_coco.py --gpus 8 --launcher pytorch
 _base_ = '../instance/pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco.py'
 
-model = dict(
-    roi_head=dict(
-        mask_roi_extractor=dict(out_channels=512, featmap_strides=[4, 8]),
-        mask_head=dict(in_channels=512),
-        point_head=dict(in_channels=512),
-    )
-)
+model = dict(roi_head=dict(mask_roi_extractor=dict(featmap_strides=[4, 8])))

@@ -9,9 +9,4 @@ _base_ = [
     '../_base_/schedules/sgd-24k.py',
 ]
 
-model = dict(
-    roi_head=dict(
-        bbox_head=dict(num_classes=8),
-        mask_head=dict(num_classes=8),
-    )
-)
+model = dict(roi_head=dict(bbox_head=dict(num_classes=8), mask_head=dict(num_classes=8)))

@@ -10,11 +10,7 @@ _base_ = [
 ]
 
 model = dict(
-    roi_head=dict(
-        bbox_head=dict(num_classes=1203),
-        mask_head=dict(num_classes=1203),
-        point_head=dict(num_classes=1203),
-    ),
+    roi_head=dict(bbox_head=dict(num_classes=1203)),
     # LVIS counts up to 300 detections an image, and rare classes score low.
     test_cfg=dict(rcnn=dict(score_thr=0.0001, max_per_img=300)),
 )

@@ -8,26 +8,12 @@ _base_ = [
     'mmseg::_base_/datasets/cityscapes.py',
     'mmseg::_base_/default_runtime.py',
     'mmseg::_base_/schedules/schedule_80k.py',
+    '../_base_/heads/pointrend_semantic.py',
 ]
 
-model = dict(
-    data_preprocessor=dict(size=(512, 1024)),
-    decode_head=dict(
-        _delete_=True,
-        type='mmpointrend.PointRendHead',
-        coarse_head={{_base_.model.decode_head}},
-        # The fine features are those of the first stage, res2.
-        point_head=dict(
-            in_channels=[256],
-            in_index=[0],
-            channels=256,
-            num_fcs=3,
-            coarse_pred_each_layer=True,
-            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        ),
-        uncertainty='probabilities',
-    ),
-    train_cfg=dict(num_points=2048, oversample_ratio=3, importance_sample_ratio=0.75),
-    # From stride 8 to 1.
-    test_cfg=dict(subdivision_steps=3, subdivision_num_points=8096, scale_factor=2),
-)
+# The fine features are those of the first stage, res2; from stride 8 to 1 are three steps.
+model = _base_.pointrend
+model.data_preprocessor = dict(size=(512, 1024))
+model.decode_head.coarse_head = _base_.model.decode_head
+model.decode_head.uncertainty = 'probabilities'
+model.test_cfg.subdivision_steps = 3

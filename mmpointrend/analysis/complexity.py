@@ -25,6 +25,8 @@ from mmpointrend.errors import ConfigError
 from mmpointrend.models import PointRendHead, PointRendRoIHead
 from mmpointrend.models.rendering import Rendering
 from mmpointrend.models.roi_heads.checks import roi_feature_shape
+from mmpointrend.models.roi_heads.frames import RoIFrames
+from mmpointrend.models.roi_heads.region_logits import Regions, render
 from mmpointrend.points import (
     OutputGrid,
     SubdivisionStep,
@@ -272,18 +274,20 @@ def _count_instance(roi_head: Any, box_size: tuple[int, int] | None) -> MaskBran
     layers += mask_layers
     if not isinstance(roi_head, PointRendRoIHead):
         return MaskBranch(size, layers)
-    levels = roi_head.fine_levels.indices
+    number = len(roi_head.fine_levels.strides)
     # Of any size: they are only sampled.
-    level = _zeros(1, roi_head.point_head.in_channels // len(levels), 2, 2)
-    fine = (level,) * (max(levels) + 1)
-    roi, label, point = _zeros(1, 5), _zeros(1).long(), _zeros(1, 1, 2)
+    level = _zeros(1, roi_head.point_head.in_channels // number, 2, 2)
+    frames = RoIFrames([level] * number, roi_head.fine_levels.strides, _zeros(1, 5))
+    whole, own = (
+        Regions(frames, roi_head._source(coarse, wanted)) for wanted in (None, _zeros(1).long())
+    )
     all_classes, own_class = (
-        count_layers(roi_head, roi_head._point_predictor(fine, roi, wanted, coarse), point)[0]
-        for wanted in (None, label)
+        count_layers(roi_head, regions.point_predictor(), _zeros(1, 1, 2))[0]
+        for regions in (whole, own)
     )
     if not roi_head.adaptive_resolution:
         with _steps_of(roi_head, coarse) as steps:
-            roi_head._render(fine, roi, label, coarse)
+            render(own, roi_head.rendering, roi_head.observer)
     elif box_size is not None:
         steps = _steps_onto(roi_head.rendering, coarse.shape[-1], *box_size)
     else:

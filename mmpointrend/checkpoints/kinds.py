@@ -2,10 +2,10 @@
 """What a file is that is not a checkpoint: the usual mistakes, told by the first bytes."""
 
 import re
-import stat
 from pathlib import Path
 
 from mmpointrend.checkpoints.faults import DamageError, ForeignError
+from mmpointrend.data_files import kind_of_special
 
 __all__ = ['HEAD', 'check_regular', 'describe']
 
@@ -62,11 +62,10 @@ def check_regular(path: Path) -> int:
         ForeignError: It is a folder, a device or a pipe.
     """
     state = path.stat()
-    if stat.S_ISDIR(state.st_mode):
-        raise ForeignError('is a folder; give a file in it')
-    if not stat.S_ISREG(state.st_mode):
-        # Reading it could wait for ever.
-        raise ForeignError('is a device or a pipe instead of a file; save it to a file first')
+    kind = kind_of_special(state.st_mode)
+    if kind is not None:
+        fix = 'give a file in it' if path.is_dir() else 'save it to a file first'
+        raise ForeignError(f'is {kind}; {fix}')
     if state.st_size == 0:
         raise DamageError('it is empty')
     return state.st_size

@@ -23,6 +23,7 @@ from mmpointrend.checkpoints.loading import load_from_local, read_checkpoint
 from mmpointrend.errors import CheckpointError, PointRendError
 
 __all__ = [
+    'UNPUBLISHED',
     'load_from_ceph',
     'load_from_http',
     'load_from_mmcls',
@@ -30,8 +31,12 @@ __all__ = [
     'load_from_pavi',
     'load_from_torchvision',
     'load_from_unknown',
+    'load_from_unpublished',
     'register_loaders',
 ]
+
+UNPUBLISHED = 'unpublished://'
+"""How metafiles address the weights of models whose weights nobody has published."""
 
 
 def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -173,6 +178,24 @@ def load_from_unknown(filename: str, map_location: Any = None) -> dict[str, Any]
     )
 
 
+def load_from_unpublished(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Refuse the address of a model whose weights nobody has published, and say what to do.
+
+    Args:
+        filename: ``unpublished://`` and the name of the model.
+        map_location: Not used.
+
+    Raises:
+        CheckpointError: Always.
+    """
+    model = filename.removeprefix(UNPUBLISHED)
+    raise CheckpointError(
+        f'no weights of {model} are published: train it (`mmpointrend train {model}`), or convert '
+        "detectron2's if docs/model_zoo.md names one (`mmpointrend convert-weights`), and give the path "
+        'of the file as weights.'
+    )
+
+
 @contextmanager
 def _needing(filename: str, package: str) -> Iterator[None]:
     """Turn what a missing or failing client raises into a sentence."""
@@ -219,6 +242,7 @@ def register_loaders() -> None:
         'open-mmlab://': load_from_openmmlab,
         'openmmlab://': load_from_openmmlab,
         'mmcls://': load_from_mmcls,
+        UNPUBLISHED: load_from_unpublished,
         'pavi://': load_from_pavi,
         r'(\S+\:)?s3://': load_from_ceph,
         r'(\S+\:)?petrel://': load_from_ceph,

@@ -19,15 +19,20 @@ from mmpointrend.checkpoints.loading import (
     load_from_local,
 )
 from mmpointrend.engine.resuming import find_resumable
+from mmpointrend.errors import CheckpointError
 
 __all__ = [
     'LoadReport',
     'allow_mmengine_checkpoints',
+    'check_fit',
     'check_integrity',
     'find_resumable',
     'load_from_local',
     'watch_loading',
 ]
+
+# Less of a checkpoint than this fits into a model by chance of equal names only.
+_LEAST_SHARE = 0.1
 
 
 @dataclass
@@ -95,6 +100,37 @@ def watch_loading(model: nn.Module) -> Iterator[LoadReport]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def check_fit(filename: str, report: LoadReport, purpose: str | None) -> bool:
+    """Judge whether a checkpoint is one of the model.
+
+    Args:
+        filename: Where the checkpoint is from, for the message.
+        report: What became of its tensors.
+        purpose: What all of the model's tensors are needed for, such as 'test'; None if the rest may start
+            untrained.
+
+    Returns:
+        Whether the checkpoint fills the whole model.
+
+    Raises:
+        CheckpointError: It is of another model, or lacks tensors that the purpose needs.
+    """
+    fitting = report.offered - len(report.unexpected) - len(report.reshaped)
+    if fitting < _LEAST_SHARE * max(report.offered, 1) or report.filled == 0:
+        raise CheckpointError(
+            f'the checkpoint {filename} is of another model: {report}; give the config that it '
+            'was trained with (weights of a backbone alone go to model.backbone.init_cfg='
+            "dict(type='Pretrained', checkpoint=...))."
+        )
+    fits = not report.missing and not report.reshaped
+    if not fits and purpose is not None:
+        raise CheckpointError(
+            f'the checkpoint {filename} does not fit the model to {purpose}: {report}; give '
+            'the config that it was trained with.'
+        )
+    return fits
 
 
 def _shape_reader(shapes: dict[str, torch.Size], report: LoadReport) -> Callable[..., None]:

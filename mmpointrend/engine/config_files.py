@@ -6,17 +6,23 @@ semantic segmentation.
 """
 
 import ast
+import difflib
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+import mmpointrend
 from mmpointrend.data_files import check_regular, read_json, read_yaml
 from mmpointrend.errors import ConfigError, InputError
 from mmpointrend.plain_configs import complaint_about_types
 
-__all__ = ['read_config', 'task_of']
+__all__ = ['OUR_CONFIGS', 'find_config_file', 'is_checkpoint', 'read_config', 'task_of']
 
+OUR_CONFIGS = Path(mmpointrend.__file__).parent / '.mim' / 'configs'
+"""Folder of the configs of this package."""
+
+_CHECKPOINTS = ('.ckpt', '.pkl', '.pt', '.pth', '.safetensors')
 # mmengine reads a file again for each time that it is named.
 _MOST_BASES = 1000
 _TASKS = {'mmdet': 'instance', 'mmseg': 'semantic'}
@@ -47,7 +53,7 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """Read a config of either task.
 
     Args:
-        path: Its file.
+        path: Its file, or its name as :func:`find_config_file` takes it.
         options: Settings that override it, from dotted keys.
 
     Returns:
@@ -65,10 +71,62 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
     return cfg
 
 
-def _config_of(path: str) -> Config:
+def is_checkpoint(name: str) -> bool:
+    """Whether a name is one of a checkpoint, not of a config.
+
+    Args:
+        name: Name, path or address.
+
+    Returns:
+        True for an address, and for a path that ends as those of checkpoints do.
+    """
+    return '://' in name or Path(name).suffix in _CHECKPOINTS
+
+
+def find_config_file(name: str) -> Path:
+    """Find a config by path or by name.
+
+    Args:
+        name: Path of any config; name of one of this package, with or without ``.py`` and the folder that
+            it is in; or either behind ``mmpointrend::``, or a path behind ``mmdet::`` or ``mmseg::``.
+
+    Returns:
+        Path of its file.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    package, _, rest = name.rpartition('::')
+    if not package and Path(name).exists():
+        return Path(name)
+    if package in ('', 'mmpointrend'):
+        found = {path.stem: path for path in OUR_CONFIGS.glob('[!_]*/*.py')}
+        wanted = Path(rest.removesuffix('.py'))
+        path = found.get(wanted.name)
+        if path is not None and str(wanted.parent) in ('.', path.parent.name):
+            return path
+        if not package and (wanted.name != name or Path(name).suffix):
+            raise ConfigError(f'the config {name} does not exist.')
+        close = difflib.get_close_matches(wanted.name, found, n=3, cutoff=0.4)
+        hint = f'similar names are {", ".join(close)}' if close else 'none has a similar name'
+        raise ConfigError(
+            f'there is no config {name} ({hint}): give a path, or a name that `mmpointrend info` lists.'
+        )
+    try:
+        path = Path(Config._get_cfg_path(name, '')[0])
+    except Exception as error:
+        raise ConfigError(
+            f'there is no config {name} ({error}): give a path below the configs of {package}, such as '
+            "'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'."
+        ) from error
+    if not path.is_file():
+        raise ConfigError(f'the config {name} does not exist: {package} has no {path}.')
+    return path
+
+
+def _config_of(name: str) -> Config:
     """Read a config; JSON and YAML as plain values, Python is run."""
-    if not Path(path).exists():
-        raise ConfigError(f'the config {path} does not exist.')
+    path = str(find_config_file(name))
     kind = Path(path).suffix
     if kind not in ('.py', '.json', '.yaml', '.yml'):
         raise ConfigError(f'the config {path} is no config: give a .py, .json, .yaml or .yml file.')

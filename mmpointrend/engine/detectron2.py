@@ -18,12 +18,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-import mmpointrend
 from mmpointrend.checkpoints.array_archive import load_array_archive
 from mmpointrend.checkpoints.array_pickle import load_array_pickle
 from mmpointrend.engine.checkpoint import LoadReport, load_from_local
 from mmpointrend.engine.launch import read_config
-from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
+from mmpointrend.errors import CheckpointError, PointRendError
 
 __all__ = [
     'ZOO',
@@ -187,16 +186,7 @@ def find_config(name: str) -> Config:
     Raises:
         ConfigError: There is none of that name, or it has no model.
     """
-    if Path(name).suffix == '.py' and Path(name).is_file():
-        return read_config(name)
-    folder = Path(mmpointrend.__file__).parent / '.mim' / 'configs'
-    found = list(folder.glob(f'[!_]*/{Path(name).name.removesuffix(".py")}.py'))
-    if not found:
-        raise ConfigError(
-            f'there is no config {name}: give the name of one of mmpointrend, such as {next(iter(ZOO.values()))}, or '
-            'a path'
-        )
-    return read_config(str(found[0]))
+    return read_config(name)
 
 
 def build_empty(cfg: Config) -> nn.Module:

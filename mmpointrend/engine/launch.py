@@ -21,13 +21,13 @@ from mmengine.runner import Runner
 
 from mmpointrend.engine.checkpoint import load_from_local
 from mmpointrend.engine.checks import leaves
-from mmpointrend.engine.config_files import read_config, task_of
+from mmpointrend.engine.config_files import find_config_file, read_config, task_of
 from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.engine.runner import CheckedRunner
 from mmpointrend.engine.saving import naming_the_disk
 from mmpointrend.errors import ConfigError, InputError, PointRendError, sentence_of
 
-__all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train']
+__all__ = ['output_file', 'read_config', 'run_cli', 'task_of', 'test', 'train', 'tta_of']
 
 
 def run_cli(main: Callable[[], Any]) -> None:
@@ -43,16 +43,17 @@ def run_cli(main: Callable[[], Any]) -> None:
         sys.exit(f'error: {sentence_of(error)}')
 
 
-def train(argv: list[str] | None = None) -> None:
+def train(argv: list[str] | None = None, prog: str | None = None) -> None:
     """Train as the command line says.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
+        prog: Program's name, for help and errors; None takes that of the process.
 
     Raises:
         PointRendError: Something that the user can mend.
     """
-    parser = _parser('Train a model of either task.')
+    parser = _parser('Train a model of either task.', prog)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -80,11 +81,12 @@ def train(argv: list[str] | None = None) -> None:
     _build_runner(cfg).train()
 
 
-def test(argv: list[str] | None = None) -> dict[str, float]:
+def test(argv: list[str] | None = None, prog: str | None = None) -> dict[str, float]:
     """Test as the command line says.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
+        prog: Program's name, for help and errors; None takes that of the process.
 
     Returns:
         The evaluator's figures by name, on every rank.
@@ -92,7 +94,7 @@ def test(argv: list[str] | None = None) -> dict[str, float]:
     Raises:
         PointRendError: Something that the user can mend.
     """
-    parser = _parser('Test a model of either task.')
+    parser = _parser('Test a model of either task.', prog)
     parser.add_argument('checkpoint', help='weights to test')
     parser.add_argument(
         '--out',
@@ -117,9 +119,9 @@ def test(argv: list[str] | None = None) -> dict[str, float]:
     return _build_runner(cfg).test()
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+def _parser(description: str, prog: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument('config', help='name or path of a config')
     parser.add_argument(
         '--work-dir', help='folder of logs and checkpoints; default work_dirs/<name of the config>'
     )
@@ -174,7 +176,7 @@ def _load_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        cfg.work_dir = str(Path('work_dirs') / find_config_file(args.config).stem)
     return cfg
 
 
@@ -277,23 +279,40 @@ def _draw_into(cfg: Config, folder: str) -> None:
         cfg.visualizer = dict(visualizer, vis_backends=backends, save_dir=folder)
 
 
-def _use_tta(cfg: Config) -> None:
+def tta_of(cfg: Config, option: str) -> tuple[dict[str, Any], Any]:
+    """What a config says of test-time augmentation.
+
+    Args:
+        cfg: The config.
+        option: What asks for it, for the message.
+
+    Returns:
+        Config of the model round the model, without ``module``, and the pipeline.
+
+    Raises:
+        ConfigError: It is one of instances, or has no ``tta_pipeline``.
+    """
     if task_of(cfg) == 'instance':
         raise ConfigError(
-            '--tta works for semantic segmentation; averaging instance masks comes with a later '
+            f'{option} works for semantic segmentation; averaging instance masks comes with a later '
             'version.'
         )
     if 'tta_pipeline' not in cfg:
         raise ConfigError(
-            '--tta needs tta_pipeline in the config; every dataset config of mmseg shows one.'
+            f'{option} needs tta_pipeline in the config; every dataset config of mmseg shows one.'
         )
     tta_model = cfg.get('tta_model') or dict(type='SegTTAModel')
     # mmseg's own takes the sigmoid twice where there is one class.
     if tta_model['type'] in ('SegTTAModel', 'mmseg.SegTTAModel'):
         tta_model = {**tta_model, 'type': 'mmpointrend.SegTTAModel'}
+    return dict(tta_model), cfg.tta_pipeline
+
+
+def _use_tta(cfg: Config) -> None:
+    tta_model, pipeline = tta_of(cfg, '--tta')
     cfg.model = dict(tta_model, module=cfg.model)
     for dataset in leaves(cfg.test_dataloader.dataset):
-        dataset.pipeline = cfg.tta_pipeline
+        dataset.pipeline = pipeline
 
 
 def _write_to(cfg: Config, out: str) -> None:

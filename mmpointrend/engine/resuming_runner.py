@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
-from mmpointrend.engine.checkpoint import LoadReport, watch_loading
+from mmpointrend.engine.checkpoint import LoadReport, check_fit, watch_loading
 from mmpointrend.engine.resuming import find_resumable
 from mmpointrend.engine.saving import clear_link
 from mmpointrend.engine.training_state import (
@@ -28,9 +28,6 @@ from mmpointrend.errors import CheckpointError, ConfigError, PointRendError
 from mmpointrend.rules import naming
 
 __all__ = ['ResumingRunner']
-
-# Less of a checkpoint than this fits into a model by chance of equal names only.
-_LEAST_SHARE = 0.1
 
 
 class ResumingRunner(Runner):
@@ -200,19 +197,8 @@ class ResumingRunner(Runner):
 
     def _judge(self, filename: str, report: LoadReport) -> None:
         """Refuse or report what does not fit."""
-        fitting = report.offered - len(report.unexpected) - len(report.reshaped)
-        if fitting < _LEAST_SHARE * max(report.offered, 1) or report.filled == 0:
-            raise CheckpointError(
-                f'the checkpoint {filename} is of another model: {report}; give the config that it '
-                'was trained with (weights of a backbone alone go to model.backbone.init_cfg='
-                "dict(type='Pretrained', checkpoint=...))."
-            )
-        if not report.missing and not report.reshaped:
+        starts_training = not self._resume and isinstance(self._train_loop, BaseLoop)
+        purpose = None if starts_training else 'resume' if self._resume else 'test'
+        if check_fit(filename, report, purpose):
             return
-        if self._resume or not isinstance(self._train_loop, BaseLoop):
-            purpose = 'resume' if self._resume else 'test'
-            raise CheckpointError(
-                f'the checkpoint {filename} does not fit the model to {purpose}: {report}; give '
-                'the config that it was trained with.'
-            )
         print_log(f'Of {filename} {report}; the rest starts untrained.', 'current', logging.WARNING)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpointrend.data_files import read_yaml
+from mmpointrend.engine.model_index import entries_of
 from mmpointrend.errors import ConfigError
 
 __all__ = ['DEFAULT_TOLERANCE', 'Comparison', 'Figure', 'compare', 'published_figures']
@@ -123,7 +123,7 @@ def published_figures(
 def _read(path: Path, name: str) -> tuple[dict[str, Any], Any]:
     """Figures by name, and tolerance, of a config in a metafile."""
     try:
-        entries = {entry['Name']: entry for entry in (read_yaml(path) or {}).get('Models') or []}
+        entries = entries_of(path)
         entry = entries.get(name) or {}
         metrics: dict[str, Any] = {}
         for result in entry.get('Results') or []:

@@ -3,8 +3,8 @@
 
 Three parts (paper, section 3): *point selection* (:mod:`.selection`, :mod:`.uncertainty`), *point features*
 (:mod:`.coordinates`, :mod:`.sampling`) and the *point head* (:mod:`.mlp`); :mod:`.subdivision` renders with them,
-:mod:`.output_grid` on the output's own pixels, and :mod:`.predictor` makes it fast. In :mod:`.implicit` every region
-has a point head of its own.
+:mod:`.output_grid` on the output's own pixels, by what :mod:`.predictor` predicts. In :mod:`.implicit` every region has
+a point head of its own. What is only speed has a room of its own, :mod:`.fast`.
 What differs between instance and semantic segmentation enters as an argument.
 """
 
@@ -15,8 +15,11 @@ from mmpointrend.points.coordinates import (
     regular_grid,
     roi_points_to_image,
 )
+from mmpointrend.points.fast.box_sampler import BoxSampler, covered_cells
+from mmpointrend.points.fast.memory import zeros
+from mmpointrend.points.fast.projecting import ProjectingPredictor
+from mmpointrend.points.fast.rows import sum_rows as sample_rows
 from mmpointrend.points.implicit import ImplicitPredictor, InstanceMLP, PositionalEncoding
-from mmpointrend.points.memory import zeros
 from mmpointrend.points.mlp import PointMLP
 from mmpointrend.points.output_grid import (
     OutputGrid,
@@ -27,19 +30,15 @@ from mmpointrend.points.output_grid import (
 )
 from mmpointrend.points.predictor import (
     PointPredictor,
-    ProjectingPredictor,
     SamplingPredictor,
     point_predictor,
 )
 from mmpointrend.points.sampling import (
-    BoxSampler,
     bilinear_corners,
-    covered_cells,
     map_corners,
     sample_features,
     sample_labels,
     sample_masks,
-    sample_rows,
     sample_windows,
 )
 from mmpointrend.points.selection import (

@@ -16,14 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmpointrend.points.fast import limits
 from mmpointrend.points.sampling import sample_features
 
 __all__ = ['ImplicitPredictor', 'InstanceMLP', 'PositionalEncoding']
 
 _ALL = slice(None)
-
-# Points predicted together: their features and hidden layers (256 channels each) are what memory is needed for.
-_POINTS_TOGETHER = 16384
 
 
 class PositionalEncoding(nn.Module):
@@ -157,7 +155,7 @@ class ImplicitPredictor:
         self, points: Tensor, fine_points: Sequence[Tensor], regions: slice = _ALL
     ) -> Tensor:
         """Logits of points, see :class:`mmpointrend.points.PointPredictor`."""
-        together = max(_POINTS_TOGETHER // max(points.shape[1], 1), 1)
+        together = max(limits.IMPLICIT_POINTS // max(points.shape[1], 1), 1)
         inputs = [points, *fine_points, *(tensor[regions] for tensor in self._of_regions)]
         parts = zip(*(tensor.split(together) for tensor in inputs), strict=True)
         return torch.cat([self._predict(*part) for part in parts])

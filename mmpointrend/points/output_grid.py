@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from mmpointrend.points.coordinates import extent
-from mmpointrend.points.sampling import without_autocast
+from mmpointrend.points.fast import limits
+from mmpointrend.points.precision import without_autocast
 from mmpointrend.points.selection import select_uncertain
 from mmpointrend.points.subdivision import subdivide
 from mmpointrend.points.uncertainty import Uncertainty, logit_uncertainty
@@ -107,8 +108,8 @@ class OutputGrid:
     def resample(self, maps: Tensor, rows: int, columns: int) -> Tensor:
         """Bilinear values of maps of the regions at the output's pixels.
 
-        Interpolation is one small matrix for the rows and one for the columns of a region. 14 masks of 224x224 at up to
-        497x497 pixels take 25 ms; sampling at each pixel, which has to be told where each one lies, takes 76.
+        Interpolation is one small matrix for the rows and one for the columns of a region: samples at each pixel would
+        have to be told where each one lies.
 
         Args:
             maps: Maps that cover the regions, shape (R, k, h, w).
@@ -220,13 +221,6 @@ def batches_by_resolution(
     return batches
 
 
-# Values of all regions of a batch: 17 MB for each of the few maps that a step has at a time. 30 narrow boxes across an
-# output of 1500 x 2000 and 30 along it, 3 steps, take 0.2 instead of 1.9 GB, and 1.7 instead of 6.5 s, when batches are
-# split, even at eight times as many values; a COCO image takes 2 % less time, for boxes of a kind fill their part of
-# the canvas better.
-_VALUES_TOGETHER = 1 << 22
-
-
 def _parts_in_memory(
     regions: list[int], sizes: Sequence[tuple[int, int]], side: int
 ) -> list[list[int]]:
@@ -235,7 +229,7 @@ def _parts_in_memory(
     rows = max(sizes[region][1] for region in regions)
     # The output's pixels, what interpolates them, and what they are interpolated from.
     values = columns * rows + (columns + rows) * side + side**2
-    if len(regions) == 1 or len(regions) * values <= _VALUES_TOGETHER:
+    if len(regions) == 1 or len(regions) * values <= limits.BATCH_VALUES:
         return [regions]
     # Wide ones apart from high ones: maps have the most columns and the most rows of a part.
     regions = sorted(regions, key=lambda region: sizes[region])

@@ -9,54 +9,23 @@ Points are (x, y) in ``[0, 1]^2`` *of the map*; a point outside reads 0 where bi
 M maps, R regions, P points, C channels, H and W a map's height and width.
 """
 
-import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mmpointrend.points.coordinates import extent, map_points_to_pixels
-from mmpointrend.points.memory import zeros
+from mmpointrend.points.fast.in_place import read_in_place, reads_in_place
+from mmpointrend.points.fast.rows import sum_rows
+from mmpointrend.points.precision import for_sums
 
 __all__ = [
-    'BoxSampler',
     'bilinear_corners',
-    'covered_cells',
     'map_corners',
+    'maps_of_regions',
     'sample_features',
     'sample_labels',
     'sample_masks',
-    'sample_rows',
     'sample_windows',
-    'without_autocast',
 ]
-
-# Reading rows wants the whole map channels-last, `grid_sample` reads four corners in each channel's own place: as long
-# as for three cells of the copy, or for eight in both directions (256 channels).
-_CELLS_A_POINT = {False: 3, True: 8}
-# `grid_sample` is parallel over its batch alone, so that it gets the channels of one map as so many maps: 8,192 points
-# of 256 channels take 6 -> 2 ms by two threads, and 6 -> 4.5 ms by one.
-_PARTS = 16
-# With few channels there is little to read, and the time goes into indices and weights, of which `grid_sample` makes
-# none: 75,000 points of one channel take 0.2 ms instead of 5 (8 channels, both directions: 1.6 instead of 5.9).
-_FEW_CHANNELS = 16
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager:
-    """Context in which positions and weights of interpolation keep their precision.
-
-    Args:
-        device: Where they are.
-
-    Returns:
-        The context; it does nothing on devices that have no autocast.
-    """
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 def bilinear_corners(
@@ -125,29 +94,6 @@ def map_corners(
     return indices + (map_index * (height * width))[:, None, None], weights
 
 
-def sample_rows(rows: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of rows, differentiable in the rows.
-
-    One ``embedding_bag`` reads each row's C channels in one stretch: on a CPU ten times as fast as ``grid_sample``.
-
-    Args:
-        rows: Rows, shape (N, C).
-        indices: Rows of each sum, in ``[0, N)``, integer, shape (R, P, n).
-        weights: What each contributes, dtype of ``rows``, shape (R, P, n).
-
-    Returns:
-        Sums, shape (R, P, C).
-    """
-    sums = F.embedding_bag(
-        # Short indices take a fifth less time, forward and backward.
-        indices.flatten(0, 1).int(),
-        rows,
-        per_sample_weights=weights.flatten(0, 1),
-        mode='sum',
-    )
-    return sums.unflatten(0, indices.shape[:2])
-
-
 def sample_features(
     maps: Tensor, points: Tensor, map_index: Tensor | None = None, align_corners: bool = False
 ) -> Tensor:
@@ -164,149 +110,30 @@ def sample_features(
     Returns:
         Samples, points-major, in the maps' dtype, shape (R, P, C).
     """
-    channels, height, width = maps.shape[1:]
-    one_map = len(maps) == 1
-    num_points = points.shape[1] if map_index is None else points[..., 0].numel()
-    few = _CELLS_A_POINT[maps.requires_grad] * num_points < height * width
-    # `grid_sample` takes coordinates in the maps' dtype, of which half precision has too few.
-    if (
-        (few or channels <= _FEW_CHANNELS)
-        and (map_index is None or one_map)
-        and maps.dtype.itemsize >= 4
-        and points.numel() > 0
-    ):
-        regions, number = points.shape[:2]
-        # Its coordinates end at -1 and 1.
-        at = (2 * points - 1).unsqueeze(1).to(maps.dtype)
-        if one_map:
-            parts = math.gcd(channels, _PARTS)
-            maps = maps[0].unflatten(0, (parts, -1))
-            at = at.reshape(1, 1, -1, 2).expand(parts, -1, -1, -1)
-        with without_autocast(maps.device):
-            samples = F.grid_sample(maps, at, align_corners=align_corners)
-        if one_map:
-            return samples.reshape(channels, regions, number).permute(1, 2, 0)
-        return samples.squeeze(2).transpose(1, 2)
-    indices, weights = map_corners(points, height, width, map_index, align_corners)
-    rows = _for_sums(maps).permute(0, 2, 3, 1).reshape(-1, channels)
-    return sample_rows(rows, indices, weights.to(rows.dtype)).to(maps.dtype)
+    if reads_in_place(maps, points, map_index):
+        return read_in_place(maps, points, align_corners)
+    indices, weights = map_corners(points, *maps.shape[2:], map_index, align_corners)
+    rows = for_sums(maps).permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    return sum_rows(rows, indices, weights.to(rows.dtype)).to(maps.dtype)
 
 
-def _for_sums(values: Tensor) -> Tensor:
-    """In single precision where gradients are wanted.
-
-    Many points add up in one cell's gradient: in half precision small ones would be lost to the sum.
-    """
-    return values.float() if values.requires_grad and values.dtype.itemsize < 4 else values
-
-
-class BoxSampler:
-    """Bilinear samples of feature maps within boxes: what the RoIs of a training step read of a map.
-
-    Equal to :func:`sample_features`, differentiable in the maps, and may be called several times. It copies only the
-    cells that the boxes cover, once, and carries the gradients of all calls, added up in these cells, back to the map
-    at once. The boxes of a training step cover a third of a map or less. A GPU is waited for once, for their number.
+def maps_of_regions(
+    maps: Tensor, map_index: Tensor | None, regions: slice
+) -> tuple[Tensor, Tensor | None]:
+    """The maps of some regions, and the index into them.
 
     Args:
-        maps: Feature maps, floating point, shape (M, C, H, W).
-        boxes: Boxes (x1, y1, x2, y2) in ``[0, 1]^2`` of the map, or reaching beyond it, shape (R, 4).
-        map_index: The map of each box, in ``[0, M)``, integer, shape (R,).
-    """
-
-    def __init__(self, maps: Tensor, boxes: Tensor, map_index: Tensor) -> None:
-        self._map_index, self._dtype = map_index, maps.dtype
-        self._height, self._width = maps.shape[-2:]
-        covered = covered_cells(boxes, map_index, len(maps), self._height, self._width)
-        numbers, cells = covered.flatten(1).nonzero(as_tuple=True)
-        self._row_of_cell = torch.full((covered.numel(),), -1, device=maps.device)
-        self._row_of_cell[covered.flatten()] = torch.arange(len(cells), device=maps.device)
-        self._rows = _for_sums(_Cells.apply(maps, numbers, cells))
-
-    def __call__(self, points: Tensor) -> Tensor:
-        """Samples at points.
-
-        Args:
-            points: Points (x, y) in ``[0, 1]^2`` of the map, within the boxes, shape (R, P, 2).
-
-        Returns:
-            Samples, points-major, in the maps' dtype, shape (R, P, C); NaN where a point is outside its box and what
-            it reads was not copied.
-        """
-        indices, weights = map_corners(points, self._height, self._width, self._map_index)
-        rows = self._row_of_cell[indices]
-        weights = weights.to(self._rows.dtype).masked_fill(rows < 0, torch.nan)
-        return sample_rows(self._rows, rows.clamp(min=0), weights).to(self._dtype)
-
-
-def covered_cells(
-    boxes: Tensor,
-    map_index: Tensor,
-    num_maps: int,
-    height: int,
-    width: int,
-    align_corners: bool = False,
-) -> Tensor:
-    """Which cells of maps samples within boxes can read.
-
-    Args:
-        boxes: Boxes (x1, y1, x2, y2) in ``[0, 1]^2`` of the map, or reaching beyond it, shape (R, 4).
-        map_index: The map of each box, in ``[0, M)``, integer, shape (R,).
-        num_maps: M.
-        height: Height of the maps in pixels.
-        width: Width of the maps in pixels.
-        align_corners: The convention, see :mod:`mmpointrend.points.coordinates`.
+        maps: Maps, shape (M, ...).
+        map_index: The map of each region, shape (R,); its own where it is None.
+        regions: The regions.
 
     Returns:
-        Bool, shape (M, height, width); at least one cell is covered.
+        Maps and index of these regions; no index where there was none.
     """
-    corners = map_points_to_pixels(boxes.unflatten(-1, (2, 2)), height, width, align_corners)
-    corners = corners.floor()
-    # One cell more on every side than the corners read, for the rounding of points. The corners may be in any order.
-    left, top = (corners.amin(dim=1) - 1).long().unbind(-1)
-    right, bottom = (corners.amax(dim=1) + 3).long().unbind(-1)
-    left, top = left.clamp(0, width - 1), top.clamp(0, height - 1)
-    # Where a corner is NaN or infinite no cell is right, but some range is needed.
-    right, bottom = (
-        right.clamp(max=width).maximum(left + 1),
-        bottom.clamp(max=height).maximum(top + 1),
-    )
-    # A box is the sum, over rows and columns, of four ones at its corners: no loop over boxes.
-    changes = torch.zeros(num_maps, height + 1, width + 1, dtype=torch.int32, device=boxes.device)
-    one = torch.ones_like(left, dtype=torch.int32)
-    for row, column, change in (
-        (top, left, one),
-        (top, right, -one),
-        (bottom, left, -one),
-        (bottom, right, one),
-    ):
-        changes.index_put_((map_index, row, column), change, accumulate=True)
-    covered = changes.cumsum(1).cumsum(2)[:, :height, :width] > 0
-    # Without any box there is still a tensor of rows to read no point from.
-    covered[0, 0, 0] = True
-    return covered
-
-
-class _Cells(torch.autograd.Function):
-    """Distinct cells of maps (M, C, H, W) as rows (N, C).
-
-    Indexing alone gives the same, but its backward does not know that the cells are distinct, and adds them one by one.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, numbers: Tensor, cells: Tensor) -> Tensor:
-        """Rows of the cells ``cells`` (N,) of maps ``numbers`` (N,)."""
-        ctx.save_for_backward(numbers, cells)
-        ctx.shape = maps.shape
-        return maps.flatten(2)[numbers, :, cells]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Gradient of the maps."""
-        numbers, cells = ctx.saved_tensors
-        maps = zeros(ctx.shape, gradient.dtype, gradient.device)
-        maps.flatten(2)[numbers, :, cells] = gradient
-        return maps, None, None
+    if regions == slice(None):
+        # A slice of everything would fill and copy a gradient of everything.
+        return maps, map_index
+    return (maps[regions], None) if map_index is None else (maps, map_index[regions])
 
 
 def sample_masks(masks: Tensor, points: Tensor, map_index: Tensor) -> Tensor:

@@ -92,8 +92,8 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / 'pipe.pth')
     for path, sentence in (
         (tmp_path, 'is a folder; give a file in it'),
-        (tmp_path / 'pipe.pth', 'is a device or a pipe'),
-        (Path('/dev/zero'), 'is a device or a pipe'),
+        (tmp_path / 'pipe.pth', 'is a pipe (FIFO); save it to a file first'),
+        (Path('/dev/zero'), 'is a device; save it'),
         (tmp_path / 'none.pth', 'does not exist'),
         ('\0.pth', 'is damaged (ValueError: embedded null byte)'),
         (tmp_path / ('n' * 300), 'cannot be read (File name too long)'),

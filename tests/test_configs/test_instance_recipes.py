@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
-from shrunken_models import build
+
+from mmpointrend.analysis.shrunken_models import build
 
 COCO_1X = {'lr': 0.02, 'images': 16, 'iterations': 90000, 'drops': [60000, 80000]}
 COCO_3X = {'lr': 0.02, 'images': 16, 'iterations': 270000, 'drops': [210000, 250000]}

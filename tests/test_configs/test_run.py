@@ -4,7 +4,8 @@
 import pytest
 import torch
 from resolved_configs import CONFIGS
-from shrunken_models import HEIGHT, WIDTH, batch, build
+
+from mmpointrend.analysis.shrunken_models import HEIGHT, WIDTH, batch, build
 
 NAMES = sorted(
     path.stem

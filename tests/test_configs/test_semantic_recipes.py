@@ -9,8 +9,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmseg.models.decode_heads.point_head import PointHead
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
-from shrunken_models import batch, build
 
+from mmpointrend.analysis.shrunken_models import batch, build
 from mmpointrend.engine.detectron2 import build_empty
 
 DEEPLAB = 'deeplabv3_r103-d16_8xb2-90k_cityscapes-768x768'

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from shrunken_models import HEIGHT, META, WIDTH, build
 
+from mmpointrend.analysis.shrunken_models import HEIGHT, META, WIDTH, build
 from mmpointrend.engine.detectron2 import find_config
 
 DETECTORS = {

@@ -109,12 +109,15 @@ def test_boxes_are_rescaled_in_place():
         torch.testing.assert_close(instances.bboxes, boxes / torch.tensor([2.0, 4.0, 2.0, 4.0]))
 
 
-def test_what_is_recorded_is_rendering_at_a_fixed_size():
+def test_an_observer_is_refused():
+    """The regions have no common steps, and rendering otherwise would be another picture than the model's."""
     head = adaptive_head(784)
-    x, results = feature_levels(), detections([2, 1])
-    with record_subdivision(head) as renderings:
-        predict(head, x, results)
-    assert [step.logits.shape[-1] for step in renderings[0]] == [7, 14, 28, 56, 112, 224]
+    with (
+        pytest.raises(ConfigError, match=r'adaptive_resolution is True: .* set it to False'),
+        record_subdivision(head),
+    ):
+        pass
+    assert head.observer is None
 
 
 def test_anything_but_a_truth_value_is_refused():

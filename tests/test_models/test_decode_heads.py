@@ -310,6 +310,15 @@ def test_a_batch_is_its_images(images):
         assert (a != b).float().mean() < 1e-3
 
 
+OCR_HEAD = {
+    'type': 'OCRHead',
+    'ocr_channels': 8,
+    'channels': 8,
+    'in_channels': 16,
+    'num_classes': 5,
+}
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -320,29 +329,24 @@ def test_a_batch_is_its_images(images):
         ({'point': {**point_head(), 'align_corners': True}}, r'point_head\.align_corners is True'),
         ({'point': {**point_head(), 'in_index': [0, 1]}}, r'in_channels is \[16\] and in_index'),
         (
-            {
-                'coarse': {
-                    'type': 'OCRHead',
-                    'ocr_channels': 8,
-                    'channels': 8,
-                    'in_channels': 16,
-                    'num_classes': 5,
-                }
-            },
-            r'coarse_head\.type is OCRHead: PointRend refines one map',
+            {'coarse': OCR_HEAD},
+            r'coarse_head\.type is OCRHead: PointRend refines one map.* make coarse_head a list of the two',
         ),
         (
-            {
-                'coarse': {
-                    'type': 'DAHead',
-                    'in_channels': 16,
-                    'in_index': 3,
-                    'channels': 8,
-                    'pam_channels': 4,
-                    'num_classes': 5,
-                }
-            },
-            r'coarse_head\.type is DAHead: PointRend refines one map',
+            {'coarse': {'type': 'Mask2FormerHead'}},
+            r'coarse_head\.type is Mask2FormerHead, which predicts a set of masks.*mmpointrend\.Mask2FormerHead of a',
+        ),
+        (
+            {'coarse': [fpn_head(), {'type': 'PointHead'}]},
+            r'coarse_head\[1\]\.type is PointHead, which refines.*add_pointrend moves',
+        ),
+        (
+            {'coarse': [fpn_head(), fpn_head()]},
+            r'coarse_head\[1\]\.type is FPNHead: PointRend.* has to read the map before it',
+        ),
+        (
+            {'coarse': [fpn_head(num_classes=6), OCR_HEAD]},
+            r'coarse_head is a cascade whose heads have \[5, 6\] out_channels',
         ),
         (
             {'coarse': pointrend()},
@@ -370,19 +374,6 @@ def test_a_batch_is_its_images(images):
                 ({'type': 'LovaszLoss', 'reduction': 'none'}, 'take a loss that is not'),
                 ({'type': 'OhemCrossEntropy'}, 'take a loss that is not'),
             ]
-        ),
-        (
-            {
-                'coarse': {
-                    'type': 'EncHead',
-                    'in_channels': [16] * 3,
-                    'in_index': [1, 2, 3],
-                    'channels': 8,
-                    'num_codes': 4,
-                    'num_classes': 5,
-                }
-            },
-            r'coarse_head\.type is EncHead: PointRend refines one map',
         ),
     ],
 )

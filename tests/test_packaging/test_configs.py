@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from mim.commands.search import convert2df
+from mim.commands.search import convert2df, filter_by_models
 from mmengine.config import Config
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS, DefaultScope
 from modelindex.load_model_index import load
-from shrunken_models import shrunken
 
 import mmpointrend  # noqa: F401  (makes `mmpointrend::` known)
+from mmpointrend.analysis.shrunken_models import shrunken
 from mmpointrend.engine.checks import leaves
 
 REPO = Path(__file__).resolve().parents[2]
@@ -75,6 +75,32 @@ def test_metafiles_belong_to_their_folder() -> None:
             assert model['In Collection'] in collections
         for collection in collections.values():
             assert (REPO / collection['README']).is_file()
+
+
+def test_collections_of_one_name_are_one() -> None:
+    """mim knows collections by name: those of the file that it reads last would stand for all."""
+    found: dict[str, dict] = {}
+    for file in REPO.glob('configs/*/metafile.yml'):
+        for collection in yaml.safe_load(file.read_text())['Collections']:
+            assert found.setdefault(collection['Name'], collection) == collection
+    assert 'PointRend' in found
+
+
+def test_mim_finds_models_by_the_name_of_the_collection() -> None:
+    index = convert2df(load(str(REPO / 'model-index.yml')))
+    found = filter_by_models(index, ['pointrend'])
+    names = {path.stem for path in CONFIGS if path.parts[1] in ('instance', 'semantic')}
+    assert set(found.index) == {name for name in names if name.startswith('pointrend_')}
+    # `mim download` takes the addresses from there.
+    assert all(isinstance(weights, str) for weights in index['weight'])
+
+
+def test_every_config_has_a_visualizer() -> None:
+    """OpenMMLab's inferencers need one."""
+    for path in CONFIGS:
+        cfg = Config.fromfile(REPO / path)
+        kind = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}[cfg.default_scope]
+        assert cfg.visualizer.type == kind, path
 
 
 def test_mim_search_takes_the_index() -> None:

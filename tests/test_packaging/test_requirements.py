@@ -46,7 +46,7 @@ def imported_modules(*folders: str) -> set[str]:
 def test_every_import_is_declared() -> None:
     # A tool in several files imports the others from its own folder.
     beside = {path.stem for path in (REPO / 'tools').rglob('*.py')}
-    needed = [*read('runtime'), *read('cityscapes')]
+    needed = [*read('runtime'), *read('cityscapes'), *read('supervision')]
     declared = {canonicalize_name(requirement.name) for requirement in needed}
     declared |= set(NEIGHBOURS) | CARRIED
     used = {

@@ -8,12 +8,12 @@ from torch.overrides import TorchFunctionMode
 from mmpointrend.points import (
     OutputGrid,
     PointMLP,
-    linear_maps,
     point_predictor,
     roi_points_to_image,
     subdivide,
     subdivide_onto,
 )
+from mmpointrend.points.fast import limits
 
 BOXES = torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.2, 0.2, 0.9, 0.9], [0.0, 0.0, 1.0, 1.0]])
 IMAGES, CLASSES = torch.tensor([0, 1, 1]), torch.tensor([0, 2, 4])
@@ -92,7 +92,7 @@ class Waits(TorchFunctionMode):
 @torch.no_grad()
 def test_no_wait_for_a_gpu(render, monkeypatch):
     # The question that is the CPU's own: which cells are needed.
-    monkeypatch.setattr(linear_maps, '_TILE', 1 << 30)
+    monkeypatch.setattr(limits, 'PROJECT_TILE', 1 << 30)
     head = PointMLP(16, 5, 8, 5).eval()
     inputs = head, torch.randn(2, 16, 20, 24), torch.randn(3, 5, 7, 7)
     with Waits() as waits:

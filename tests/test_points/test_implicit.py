@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmpointrend.points import ImplicitPredictor, InstanceMLP, PositionalEncoding, sample_features
-from mmpointrend.points import implicit as module
+from mmpointrend.points.fast import limits
 
 
 def sequential(parameters, widths):
@@ -86,7 +86,7 @@ def test_directions_are_the_same_whatever_was_drawn_before():
 
 @pytest.mark.parametrize('together', [1, 12, 10**6])
 def test_predictor_samples_each_regions_map(together, monkeypatch):
-    monkeypatch.setattr(module, '_POINTS_TOGETHER', together)
+    monkeypatch.setattr(limits, 'IMPLICIT_POINTS', together)
     torch.manual_seed(0)
     mlp = InstanceMLP(2 + 3 + 1, 4, 5, 1)
     fine = [torch.randn(2, 3, 6, 8), torch.randn(2, 1, 3, 4)]

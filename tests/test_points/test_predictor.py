@@ -11,10 +11,9 @@ from mmpointrend.points import (
     PointMLP,
     ProjectingPredictor,
     SamplingPredictor,
-    linear_maps,
     point_predictor,
-    predictor,
 )
+from mmpointrend.points.fast import limits
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,8 +69,8 @@ def test_projecting_equals_sampling(
     arguments = (head, fine, coarse, map_index, classes, align_corners)
     expected = SamplingPredictor(*arguments)(points, fine_points)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictor, '_POINTS_IN_CACHE', together)
-        patch.setattr(linear_maps, '_FEW_CHANNELS', few_channels)
+        patch.setattr(limits, 'RENDER_POINTS', together)
+        patch.setattr(limits, 'PROJECT_FEW_CHANNELS', few_channels)
         actual = ProjectingPredictor(*arguments, told)(points, fine_points)
     assert actual.shape == (regions, 1 if one_class else out_channels, asked)
     torch.testing.assert_close(actual, expected)
@@ -111,9 +110,9 @@ def test_boxes_that_hold_the_points_change_nothing(
         torch.no_grad(),
         torch.autocast('cpu', torch.bfloat16, enabled=half),
     ):
-        patch.setattr(linear_maps, '_TILE', tile)
-        patch.setattr(linear_maps, '_UNTOUCHED', 0.0)
-        patch.setattr(linear_maps, '_CELLS_IN_CACHE', max(cells, tile))
+        patch.setattr(limits, 'PROJECT_TILE', tile)
+        patch.setattr(limits, 'PROJECT_UNTOUCHED', 0.0)
+        patch.setattr(limits, 'PROJECT_CELLS', max(cells, tile))
         expected = ProjectingPredictor(*arguments)(points, [on_map])
         actual = ProjectingPredictor(*arguments, [boxes])(points, [on_map])
     tolerance = 0.05 if half else 1e-5
@@ -216,7 +215,16 @@ def test_no_graph_break():
     head, points = PointMLP(6, 4, 8, 4).eval(), torch.rand(2, 9, 2)
 
     def logits(coarse, points):
-        return point_predictor(head, fine, coarse, map_index, num_points=99)(points, [points])
+        predict = point_predictor(head, fine, coarse, map_index, num_points=99)
+        # The quick way in a graph as well.
+        assert isinstance(predict, ProjectingPredictor)
+        return predict(points, [points])
 
     compiled = torch.compile(logits, fullgraph=True, backend='eager')
     torch.testing.assert_close(compiled(coarse, points), logits(coarse, points))
+
+
+def test_a_forward_of_one_head_alone_is_asked():
+    head = PointMLP(6, 4, 8, 4).eval()
+    head.forward = lambda features, coarse: coarse.mT
+    assert isinstance(point_predictor(head, *any_maps(), num_points=99), SamplingPredictor)

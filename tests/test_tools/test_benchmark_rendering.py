@@ -36,6 +36,7 @@ CASES = (
     'semantic-s16-random',
     'training-instance',
     'training-semantic',
+    'training-mask2former',
     'model-instance',
     'model-semantic',
 )

@@ -149,7 +149,7 @@ def test_folders_in_names_and_a_target_that_is_a_link(repo, panoptic, monkeypatc
     [
         ('a.sh', "'a.sh' is not of a PNG file"),
         (7, '7 in place of a file name'),
-        ('pipe.png', 'pipe.png is a pipe or a device'),
+        ('pipe.png', r'pipe.png is a pipe \(FIFO\)'),
         ('b.png', 'b.png does not exist'),
     ],
 )

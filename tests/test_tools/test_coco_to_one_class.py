@@ -67,3 +67,36 @@ def test_what_would_end_in_a_traceback(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_converter('coco_to_one_class', source, tmp_path)
     assert f'{tmp_path} cannot be written' in capsys.readouterr().err
+
+
+def test_takes_the_images_of_a_list(repo, tmp_path):
+    images = [dict(SOURCE['images'][0], id=number) for number in (7, 8, 9)]
+    annotations = [dict(SOURCE['annotations'][0], id=n, image_id=n) for n in (9, 7, 8)]
+    source, target, ids = (tmp_path / name for name in ('in.json', 'out.json', 'ids.yml'))
+    source.write_text(json.dumps(SOURCE | dict(images=images, annotations=annotations)))
+    ids.write_text('[9, 7]\n')
+    done = convert(repo, source, target, '--images', ids)
+    assert done.stdout == f"{target}: 2 images, 2 annotations of 'object'\n", done.stderr
+    content = json.loads(target.read_text())
+    assert [image['id'] for image in content['images']] == [9, 7]
+    assert [annotation['image_id'] for annotation in content['annotations']] == [9, 7]
+    for text, wanted in (
+        ('[9, 10]', '1 of 2 images are not there, such as id 10'),
+        ('7', 'a list'),
+    ):
+        ids.write_text(text)
+        done = convert(repo, source, target, '--images', ids)
+        assert done.returncode == 2 and wanted in done.stderr
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_the_lists_of_the_mini_recipes_are_their_images(repo, shared_dir, tmp_path, split):
+    """Of a file with others between, as the whole COCO file is."""
+    part = json.loads((shared_dir / f'data/coco_multi/instances_{split}2017.json').read_text())
+    other = dict(part['images'][0], id=-1)
+    whole = part | dict(images=[other, *reversed(part['images'])])
+    (tmp_path / 'whole.json').write_text(json.dumps(whole))
+    ids = repo / 'configs' / 'mini' / f'coco_images_{split}2017.yml'
+    done = convert(repo, tmp_path / 'whole.json', tmp_path / 'out.json', '--images', ids)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / 'out.json').read_text())['images'] == part['images']

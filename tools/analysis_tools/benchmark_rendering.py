@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from rendering_curves import curves, plot
 from rendering_inputs import CONV, LOSSLESS, PEER, VARIANTS, Case
-from rendering_timing import alternate, build_all
+from rendering_timing import CLOCKS, alternate, build_all
 from rendering_workloads import CASES, make_case
 from rich.console import Console
 from rich.table import Table
@@ -61,7 +61,9 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> list[dict[str, Any]]:
+def measure(
+    case: Case, variants: Sequence[str], rounds: int, device: str, clock: str = 'wall'
+) -> list[dict[str, Any]]:
     """Times and agreement of a case.
 
     Args:
@@ -69,6 +71,7 @@ def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> li
         variants: Names of ours that are wanted.
         rounds: Number of timed calls of each.
         device: Where they run.
+        clock: 'wall', or 'cpu' for the seconds of this process.
 
     Returns:
         One row for the peer, each variant, and the unavoidable GEMMs in each precision.
@@ -89,7 +92,7 @@ def measure(case: Case, variants: Sequence[str], rounds: int, device: str) -> li
             if name == 'floor' or any(run.endswith('bf16') for run in runs):
                 runs[name] = case.floor(dtype)
                 runs[name]()
-    times = alternate(runs, rounds, device)
+    times = alternate(runs, rounds, device, clock)
     rows: list[dict[str, Any]] = []
     for name in (PEER, *(v for v in case.variants if v in variants), 'floor', 'floor-bf16'):
         if name in missing:
@@ -251,6 +254,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=10, help='timed calls of each implementation')
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--clock',
+        choices=CLOCKS,
+        default='wall',
+        help="time of the wall, or this process's on the CPU (with one thread, on a busy machine)",
+    )
     parser.add_argument('--memory', action='store_true', help='measure peak memory too')
     parser.add_argument('--shrink', type=int, default=1, help='divide all sizes, to try the tool')
     parser.add_argument('--out', type=Path, help='JSON of the table')
@@ -278,7 +287,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in args.cases:
         case_rows = measure(
-            make_case(name, args.device, args.shrink), args.variants, args.rounds, args.device
+            make_case(name, args.device, args.shrink),
+            args.variants,
+            args.rounds,
+            args.device,
+            args.clock,
         )
         for row in case_rows:
             if args.memory and 'median' in row and not row['implementation'].startswith('floor'):

@@ -11,6 +11,7 @@ from rendering_instances import (
     model_instance_case,
     training_instance_case,
 )
+from rendering_mask2former import training_mask2former_case
 from rendering_semantics import (
     Semantics,
     model_semantic_case,
@@ -29,7 +30,13 @@ SEMANTICS = {
     'semantic-s16-smooth': Semantics((1024, 2048), 16, 4, 8096, 'smooth'),
     'semantic-s16-random': Semantics((1024, 2048), 16, 4, 8096, 'random'),
 }
-OTHERS = ('training-instance', 'training-semantic', 'model-instance', 'model-semantic')
+OTHERS = (
+    'training-instance',
+    'training-semantic',
+    'training-mask2former',
+    'model-instance',
+    'model-semantic',
+)
 CASES = (*INSTANCES, *SEMANTICS, *OTHERS)
 
 
@@ -52,6 +59,7 @@ def make_case(name: str, device: str = 'cpu', shrink: int = 1) -> Case:
     makers = {
         'training-instance': training_instance_case,
         'training-semantic': training_semantic_case,
+        'training-mask2former': training_mask2former_case,
         'model-instance': model_instance_case,
         'model-semantic': model_semantic_case,
     }

@@ -4,7 +4,7 @@
 A few hundred images teach a detector nothing about 80 classes, but enough about what an object is:
 class-agnostic instance segmentation. Boxes, polygons, areas and crowd flags stay as they are.
 
-Usage: python tools/dataset_converters/coco_to_one_class.py IN.json OUT.json [--name object]
+Usage: python tools/dataset_converters/coco_to_one_class.py IN.json OUT.json [--name object] [--images IDS.yml]
 """
 
 import argparse
@@ -12,7 +12,35 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmpointrend.data_files import read_json
+from mmpointrend.data_files import read_json, read_yaml
+from mmpointrend.errors import InputError
+
+
+def take_images(annotations: dict[str, Any], ids: Any) -> dict[str, Any]:
+    """Leave out all images but some, and their annotations.
+
+    Args:
+        annotations: A COCO instances file as loaded from JSON; it is left as it is.
+        ids: Ids of the images, in the order in which they are to stand.
+
+    Returns:
+        A copy with these images.
+
+    Raises:
+        ValueError: If `ids` is no list of numbers, or the file has no image of one of them.
+    """
+    if not isinstance(ids, list) or not all(isinstance(number, int) for number in ids):
+        raise ValueError('the ids of images are to be a list of whole numbers')
+    images = {image.get('id'): image for image in annotations['images']}
+    lacking = [number for number in ids if number not in images]
+    if lacking:
+        raise ValueError(
+            f'{len(lacking)} of {len(ids)} images are not there, such as id {lacking[0]}'
+        )
+    wanted = set(ids)
+    taken = dict(annotations, images=[images[number] for number in ids])
+    taken['annotations'] = [a for a in annotations['annotations'] if a.get('image_id') in wanted]
+    return taken
 
 
 def merge_categories(annotations: dict[str, Any], name: str) -> dict[str, Any]:
@@ -49,9 +77,16 @@ def main() -> None:
     parser.add_argument('source', type=Path, help='COCO instances json')
     parser.add_argument('target', type=Path, help='where to write; its folder is made')
     parser.add_argument('--name', default='object', help='name of the only category')
+    parser.add_argument(
+        '--images', type=Path, help='.yml with a list of ids: images that are taken; default all'
+    )
     args = parser.parse_args()
     try:
         merged = merge_categories(read_json(args.source), args.name)
+        if args.images is not None:
+            merged = take_images(merged, read_yaml(args.images))
+    except InputError as error:
+        parser.error(str(error))
     except ValueError as error:
         parser.error(f'{args.source}: {error}')
     try:

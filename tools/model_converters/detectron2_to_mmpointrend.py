@@ -11,14 +11,12 @@ dropped, every tensor of the config's model is filled; otherwise nothing is writ
 import argparse
 from pathlib import Path
 
-from mmpointrend.checkpoints.saving import save_model
-from mmpointrend.engine.detectron2 import convert, find_config, load_weights, matching_configs
-from mmpointrend.engine.launch import output_file, run_cli
-from mmpointrend.version import __version__
+from mmpointrend.cli.convert_weights import convert_weights
+from mmpointrend.engine.launch import run_cli
 
 
 def main() -> None:
-    """Read the command line, convert, say what became of the tensors."""
+    """Read the command line and convert."""
     parser = argparse.ArgumentParser(description="Convert a PointRend model of detectron2's.")
     parser.add_argument('source', help='.pkl, .pth, .npz or .safetensors of detectron2')
     parser.add_argument(
@@ -30,23 +28,7 @@ def main() -> None:
         help='config of the target, by name or path; found by names and shapes where it is left out',
     )
     args = parser.parse_args()
-    weights = load_weights(args.source)
-    target = output_file(args.target)
-    if args.config is None:
-        conversions = matching_configs(weights)
-    else:
-        conversions = {args.config: convert(weights, find_config(args.config))}
-    config, *others = conversions
-    conversion = conversions[config]
-    meta = dict(config=config, source=Path(args.source).name, mmpointrend_version=__version__)
-    save_model(target, conversion.state_dict, meta)
-    print(f'{target}: {len(conversion.state_dict)} tensors for {config}')
-    for other in others:
-        print(f'fits as well: {other}')
-    for name, reason in conversion.dropped.items():
-        print(f'dropped: {name} ({reason})')
-    if conversion.filled:
-        print(f'filled with 0: {len(conversion.filled)} num_batches_tracked')
+    convert_weights(args.source, args.target, args.config)
 
 
 if __name__ == '__main__':

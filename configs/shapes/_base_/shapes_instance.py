@@ -62,3 +62,9 @@ val_evaluator = dict(
     metric=['bbox', 'segm', 'boundary'],
 )
 test_evaluator = val_evaluator
+visualizer = dict(
+    type='DetLocalVisualizer',
+    _scope_='mmdet',
+    vis_backends=[dict(type='LocalVisBackend', _scope_='mmdet')],
+    name='visualizer',
+)

@@ -54,3 +54,9 @@ val_evaluator = [
     ),
 ]
 test_evaluator = val_evaluator
+visualizer = dict(
+    type='SegLocalVisualizer',
+    _scope_='mmseg',
+    vis_backends=[dict(type='LocalVisBackend', _scope_='mmseg')],
+    name='visualizer',
+)

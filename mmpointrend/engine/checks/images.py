@@ -2,17 +2,15 @@
 """What is wrong with the file of an image or a label map, before and after it is decoded."""
 
 import io
-import os
-import re
-import stat
-import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import mmcv
 import numpy as np
 from mmengine import fileio
 from PIL import Image
+
+from mmpointrend import image_heads
 
 __all__ = [
     'complaint_about_decoding',
@@ -22,36 +20,9 @@ __all__ = [
     'orientation',
 ]
 
-# More than this OpenCV does not decode, and an image has no use for.
-_MOST_BYTES = 2**31 - 1
-# Beyond PIL's limit of pixels (179 million) real photographs take more than this, and so do blank JPEGs.
-_LEAST_BYTES_OF_MANY_PIXELS = 2**20
-_MOST_PIXELS = 179_000_000
-_LONGEST_SIDE = 1_000_000
-# Where formats that OpenCV reads have their two sides, and in which order of bytes (None is text).
-_HEAD = 4096
-_HEADS: tuple[tuple[re.Pattern[bytes], Literal['big', 'little'] | None], ...] = (
-    (re.compile(rb'^\x89PNG\r\n\x1a\n.{8}(.{4})(.{4})', re.DOTALL), 'big'),
-    (re.compile(rb'^BM.{16}(.{4})(.{4})', re.DOTALL), 'little'),
-    (
-        re.compile(
-            rb'^\xff\xd8.*?\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\0.{2}(.{2})(.{2})', re.DOTALL
-        ),
-        'big',
-    ),
-    (re.compile(rb'^[-+]Y\s+(\d{1,19})\s+[-+]X\s+(\d{1,19})', re.MULTILINE), None),
-)
-_KINDS = {
-    stat.S_ISDIR: 'a folder',
-    stat.S_ISFIFO: 'a pipe (FIFO)',
-    stat.S_ISSOCK: 'a socket',
-    stat.S_ISCHR: 'a device',
-    stat.S_ISBLK: 'a device',
-}
-# The Exif tag that says how a picture is to be turned: 1 not at all, 5 to 8 by a quarter.
-_ORIENTATION = 0x112
 _EIGHT_BITS = frozenset(['1', 'CMYK', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'YCbCr'])
-_FIX = 'copy it anew or take it out of the dataset'
+_REMEDY = 'take it out of the dataset'
+_FIX = f'copy it anew or {_REMEDY}'
 
 
 def described_size(shape: Sequence[int]) -> str:
@@ -85,70 +56,9 @@ def complaint_about_file(path: Any, step: Any, kind: str) -> str | None:
     """
     if path is None or not _is_local(str(path), step):
         return None
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None  # The step says what is wrong.
-    if not stat.S_ISREG(status.st_mode):
-        what = next((name for test, name in _KINDS.items() if test(status.st_mode)), 'special')
-        return f'the {kind} {path} is {what} and not a file; take it out of the dataset.'
-    backend = getattr(step, 'imdecode_backend', None)
-    if status.st_size > _MOST_BYTES and backend != 'tifffile':
-        return (
-            f'the {kind} {path} has {status.st_size} bytes, more than images can be decoded of '
-            f'({_MOST_BYTES}); cut it into tiles.'
-        )
-    if 0 < status.st_size < _LEAST_BYTES_OF_MANY_PIXELS:
-        return _complaint_about_bomb(path, status.st_size, kind)
-    return None
-
-
-def _complaint_about_bomb(path: Any, length: int, kind: str) -> str | None:
-    """Look at the head of a small file, which may claim to be a huge image."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                claimed = image.size
-    except Image.DecompressionBombError as error:
-        # PIL decodes label maps, within its own limit; a blank one may be small and large at once.
-        return _bomb(path, length, kind, str(error).split(',')[0]) if kind == 'image' else None
-    except Exception:
-        return _complaint_about_unknown(path, length, kind)
-    # PIL keeps a pointer a row.
-    if max(claimed) > _LONGEST_SIDE:
-        return _bomb(path, length, kind, f'{claimed[0]} x {claimed[1]} pixels')
-    return None
-
-
-def _bomb(path: Any, length: int, kind: str, claimed: str) -> str:
-    return (
-        f'the {kind} {path} has {length} bytes and claims to be larger than any real image of so few '
-        f'({claimed}); take it out of the dataset.'
-    )
-
-
-def _complaint_about_unknown(path: Any, length: int, kind: str) -> str | None:
-    """Look at the head of a file that PIL cannot read and OpenCV may; the step says what else is
-    wrong."""
-    with open(path, 'rb') as file:
-        head = file.read(_HEAD)
-    # OpenCV reads on where the head of a PNM image is broken, and takes what numbers it finds for the size.
-    if re.match(rb'P[1-7]\s', head):
-        return f'the {kind} {path} is damaged or no image; {_FIX}.'
-    for pattern, order in _HEADS:
-        for sides in pattern.finditer(head):
-            one, other = (
-                int(side) if order is None else _whole(side, order) for side in sides.groups()
-            )
-            if one * other > _MOST_PIXELS or max(one, other) > _LONGEST_SIDE:
-                return _bomb(path, length, kind, f'{one} x {other} pixels')
-    return None
-
-
-def _whole(side: bytes, order: Literal['big', 'little']) -> int:
-    """A side in pixels; BMP's of four bytes may be negative, for images from top to bottom."""
-    return abs(int.from_bytes(side, order, signed=len(side) == 4))
+    # tifffile maps large files into memory.
+    is_mapped = getattr(step, 'imdecode_backend', None) == 'tifffile'
+    return image_heads.complaint_about_file(path, kind, _REMEDY, any_length=is_mapped)
 
 
 def orientation(path: Any) -> int:
@@ -162,7 +72,7 @@ def orientation(path: Any) -> int:
     """
     try:
         with _opened(path) as image:
-            return int(image.getexif().get(_ORIENTATION, 1))
+            return int(image.getexif().get(image_heads.ORIENTATION, 1))
     except Exception:
         return 1
 

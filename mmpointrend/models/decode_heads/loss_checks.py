@@ -3,17 +3,37 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from mmengine.device import get_device
+from mmseg.models.losses import OhemCrossEntropy
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
 
-__all__ = ['check_losses']
+__all__ = ['check_losses', 'loss_of']
 
 # mmseg's losses of logits and labels. Others want more than that.
 _TRIED = frozenset(['CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'LovaszLoss', 'TverskyLoss'])
+
+
+def loss_of(loss: Any, logits: Tensor, labels: Tensor, ignore_index: int | None) -> Tensor:
+    """Loss of logits and labels by any loss of mmseg.
+
+    Args:
+        loss: The loss.
+        logits: Logits, shape (B, K, H, W).
+        labels: Class labels, integer, shape (B, H, W).
+        ignore_index: Label that takes no part.
+
+    Returns:
+        The loss, a scalar.
+    """
+    # It knows the label by itself.
+    if isinstance(loss, OhemCrossEntropy):
+        return loss(logits, labels)
+    return loss(logits, labels, ignore_index=ignore_index)
 
 
 def check_losses(
@@ -72,9 +92,7 @@ def _failure(
 ) -> Exception | None:
     """What a loss raises, if anything."""
     try:
-        copy.deepcopy(loss).to(device)(
-            logits.to(device), labels.to(device), ignore_index=ignore_index
-        )
+        loss_of(copy.deepcopy(loss).to(device), logits.to(device), labels.to(device), ignore_index)
     except (
         AssertionError,
         AttributeError,

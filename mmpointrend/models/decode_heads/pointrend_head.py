@@ -12,24 +12,28 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import add_prefix
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.decode_heads.loss_checks import check_losses
-from mmpointrend.models.decode_heads.semantic_point_head import (
-    SemanticPointHead,
-    refuse_softmax_of_one_channel,
+from mmpointrend.models.built_once import BuiltOnce
+from mmpointrend.models.decode_heads.coarse_heads import (
+    CascadedHeads,
+    build_coarse_head,
+    coarse_losses,
+    coarse_map,
+    facts_of,
 )
-from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
+from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
 from mmpointrend.models.rendering import Rendering, check_points
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
+from mmpointrend.models.taps import level_of, original
 from mmpointrend.points import (
     UNCERTAINTIES,
+    PointSelection,
     SubdivisionObserver,
     Uncertainty,
     point_predictor,
@@ -38,47 +42,17 @@ from mmpointrend.points import (
     subdivide,
 )
 from mmpointrend.registry import MODELS
-from mmpointrend.rules import INIT, PART, Rule, configured
+from mmpointrend.rules import INIT, PART, Rule, configured, one_or_more
 
 __all__ = ['PointRendHead']
 
-# Decode heads of mmseg whose `forward(inputs)` does not return one map of logits, in training or in testing.
-_REFUSED = (
-    'DAHead',
-    'DDRHead',
-    'EncHead',
-    'IterativeDecodeHead',
-    'PIDHead',
-    'SideAdapterCLIPHead',
-    'VPDDepthHead',
-)
+
+def _read_rendering(asked: Mapping) -> Rendering:
+    return Rendering.from_config(asked, 'model.test_cfg')
 
 
-def _build_coarse_head(config: dict) -> BaseDecodeHead:
-    """Build the coarse head, or refuse it by name."""
-    cfg = scoped(config, 'mmseg')
-    if 'loss_decode' in cfg:
-        cfg.loss_decode = knowing_void(cfg.loss_decode)
-    coarse_head = build_part(cfg, MMSEG_MODELS, 'mmseg', 'decode_head.coarse_head')
-    names = {cls.__name__ for cls in type(coarse_head).__mro__}
-    # MaskFormerHead and Mask2FormerHead are mmdet's under another name.
-    plain = isinstance(coarse_head, BaseDecodeHead)
-    if not plain or isinstance(coarse_head, BaseCascadeDecodeHead) or names.intersection(_REFUSED):
-        raise ConfigError(
-            f'decode_head.coarse_head.type is {cfg.type}: PointRend refines one map of logits, and this head gives '
-            'something else (masks, several maps, or it needs a head before it); take a head such as FPNHead, FCNHead, '
-            'ASPPHead or UPerHead'
-        )
-    if coarse_head.out_channels == 1:
-        refuse_softmax_of_one_channel(coarse_head.loss_decode, 'decode_head.coarse_head')
-    losses = coarse_head.loss_decode
-    check_losses(
-        losses if isinstance(losses, nn.ModuleList) else [losses],
-        'decode_head.coarse_head.loss_decode',
-        (2, coarse_head.out_channels, 16, 16),
-        coarse_head.ignore_index,
-    )
-    return coarse_head
+def _build_selection(train_cfg: Mapping) -> PointSelection:
+    return build_selection(train_cfg, 'model.train_cfg')
 
 
 @MODELS.register_module()
@@ -88,13 +62,15 @@ class PointRendHead(BaseModule):
     ``num_classes``, ``out_channels``, ``align_corners``, ``threshold`` and ``ignore_index`` are the coarse head's.
     Training takes ``model.train_cfg``: ``num_points`` and the keys of :mod:`mmpointrend.models.selection`. Testing
     takes ``model.test_cfg``: ``subdivision_steps``, ``subdivision_num_points``, ``scale_factor``, each with the default
-    given here. mmseg's own PointRend checkpoints load as they are.
+    given here. mmseg's own PointRend checkpoints load as they are, and those of the model without PointRend into the
+    coarse head.
 
     Attributes:
         observer: Called by the renderer after each step, see :class:`mmpointrend.points.SubdivisionStep`.
 
     Args:
-        coarse_head: Config of any mmseg decode head whose ``forward(inputs)`` returns one map of logits.
+        coarse_head: Config of any mmseg decode head that gives one map of class logits, or of the heads of a cascade,
+            such as OCRNet's: the last one's map is refined, the others train with their own losses.
         point_head: Config of the point head, with mmseg ``PointHead``'s keys; ``type`` may be left out.
         uncertainty: 'logits', as mmseg and detectron2, or 'probabilities', as the paper (App. B).
         subdivision_steps: Default number of steps, also of ``mode='tensor'`` where mmseg passes no test_cfg.
@@ -108,7 +84,7 @@ class PointRendHead(BaseModule):
 
     @configured(
         'decode_head',
-        coarse_head=PART,
+        coarse_head=one_or_more(PART),
         point_head=Rule(
             "a dict of the point head's keys", lambda value: isinstance(value, Mapping)
         ),
@@ -129,7 +105,7 @@ class PointRendHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.coarse_head = _build_coarse_head(coarse_head)
+        self.coarse_head = build_coarse_head(coarse_head)
         self.point_head = self._build_point_head(point_head)
         self.uncertainty: Uncertainty = UNCERTAINTIES[uncertainty]
         self.rendering_defaults = {
@@ -138,6 +114,8 @@ class PointRendHead(BaseModule):
             'scale_factor': scale_factor,
         }
         Rendering.from_config(self.rendering_defaults, 'decode_head')
+        self._rendering_of = BuiltOnce(_read_rendering)
+        self._selection_of = BuiltOnce(_build_selection)
         self._tested: dict[str, int] | None = None
         self._has_warned = False
         self.observer: SubdivisionObserver | None = None
@@ -167,27 +145,27 @@ class PointRendHead(BaseModule):
     @property
     def align_corners(self) -> bool:
         """The coarse head's convention, which holds for grids, points and samples alike."""
-        return self.coarse_head.align_corners
+        return facts_of(self.coarse_head).align_corners
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return self.coarse_head.num_classes
+        return facts_of(self.coarse_head).num_classes
 
     @property
     def out_channels(self) -> int:
         """K: the number of classes, or 1 for two classes by a sigmoid."""
-        return self.coarse_head.out_channels
+        return facts_of(self.coarse_head).out_channels
 
     @property
     def threshold(self) -> float | None:
         """Probability from which a pixel is class 1, where ``out_channels`` is 1."""
-        return self.coarse_head.threshold
+        return facts_of(self.coarse_head).threshold
 
     @property
     def ignore_index(self) -> int:
         """Label that takes no part in the loss."""
-        return self.coarse_head.ignore_index
+        return facts_of(self.coarse_head).ignore_index
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """Rendered logits with the head's own defaults (``mode='tensor'``, FLOPs counting).
@@ -239,10 +217,9 @@ class PointRendHead(BaseModule):
         """
         self._tested = self._asked(test_cfg)
         logits = self._render(inputs, test_cfg or {})
-        resize = functools.partial(
-            self.coarse_head.predict_by_feat, batch_img_metas=batch_img_metas
-        )
-        if type(self.coarse_head).predict_by_feat is BaseDecodeHead.predict_by_feat:
+        coarse_head = facts_of(self.coarse_head)
+        resize = functools.partial(coarse_head.predict_by_feat, batch_img_metas=batch_img_metas)
+        if type(coarse_head).predict_by_feat is BaseDecodeHead.predict_by_feat:
             # Rendered to the very size, logits stay as they are: mmseg's resizing changes nothing and takes a pass over
             # all of them, a fifth of the time and a second copy. What size it would give it says without data.
             asked = resize(logits[:, :1].to('meta'))
@@ -278,8 +255,9 @@ class PointRendHead(BaseModule):
         Returns:
             Losses and accuracies, 'coarse.*' and 'point.*'.
         """
-        coarse = self._coarse_logits(inputs)
-        losses = add_prefix(self.coarse_head.loss_by_feat(coarse, batch_data_samples), 'coarse')
+        maps = self.coarse_head(original(inputs))
+        losses = coarse_losses(self.coarse_head, maps, batch_data_samples)
+        coarse = coarse_map(self.coarse_head, maps)
         points = self._select_training_points(coarse, train_cfg)
         labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in batch_data_samples])
         targets = sample_labels(labels, points, self.align_corners)
@@ -289,18 +267,12 @@ class PointRendHead(BaseModule):
 
     def _coarse_logits(self, inputs: list[Tensor]) -> Tensor:
         """Logits (B, K, h, w) of the coarse head."""
-        coarse = self.coarse_head(inputs)
-        if not isinstance(coarse, Tensor):
-            raise ConfigError(
-                f'decode_head.coarse_head {type(self.coarse_head).__name__} returns a {type(coarse).__name__}: '
-                'PointRend refines one map of logits'
-            )
-        return coarse
+        return coarse_map(self.coarse_head, self.coarse_head(original(inputs)))
 
     @torch.no_grad()
     def _select_training_points(self, coarse: Tensor, train_cfg: Mapping) -> Tensor:
         """Points (B, P, 2) of a training step."""
-        selection = build_selection(train_cfg or {}, 'model.train_cfg')
+        selection = self._selection_of(train_cfg or {})
 
         def uncertainty_at(points: Tensor) -> Tensor:
             logits = sample_features(coarse, points, align_corners=self.align_corners)
@@ -326,12 +298,8 @@ class PointRendHead(BaseModule):
     def _fine_levels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The point head's levels, which no config tells before the first features arrive."""
         indices, expected = self.point_head.in_index, self.point_head.in_channels
-        if any(not -len(inputs) <= index < len(inputs) for index in indices):
-            raise ConfigError(
-                f'decode_head.point_head.in_index is {indices}, but the decode head gets {len(inputs)} feature levels: '
-                f'choose from 0 to {len(inputs) - 1}'
-            )
-        levels = [inputs[index] for index in indices]
+        where = 'decode_head.point_head.in_index'
+        levels = [level_of(inputs, index, where) for index in indices]
         channels = [level.shape[1] for level in levels]
         if channels != expected:
             raise ConfigError(
@@ -359,8 +327,7 @@ class PointRendHead(BaseModule):
 
     def _rendering(self, test_cfg: Mapping) -> Rendering:
         """What ``test_cfg`` asks for; keys that it lacks are the head's defaults."""
-        asked = {key: test_cfg.get(key, value) for key, value in self.rendering_defaults.items()}
-        return Rendering.from_config(asked, 'model.test_cfg')
+        return self._rendering_of(self._asked(test_cfg))
 
     def check_train_cfg(self, train_cfg: Mapping | None) -> None:
         """Refuse a model's ``train_cfg`` that the first step would fail on.
@@ -371,7 +338,7 @@ class PointRendHead(BaseModule):
         Raises:
             ConfigError: A key is missing or out of range.
         """
-        build_selection(train_cfg or {}, 'model.train_cfg')
+        self._selection_of(train_cfg or {})
 
     def check_test_cfg(self, test_cfg: Mapping | None) -> None:
         """Refuse a model's ``test_cfg`` that the first prediction would fail on.
@@ -396,15 +363,21 @@ class PointRendHead(BaseModule):
         self._fine_levels(inputs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
-        """Also take mmseg's cascade, a list of two heads: 0 is the coarse head, 1 the point head."""
+        """Also take mmseg's lists of heads, the last of them a point head, and the coarse head's model without ours."""
+        stages = len(self.coarse_head) if isinstance(self.coarse_head, CascadedHeads) else 1
         renamed = {
-            f'{prefix}0.': f'{prefix}coarse_head.',
-            f'{prefix}1.fc_seg.': f'{prefix}point_head.fc_logits.',
-            f'{prefix}1.': f'{prefix}point_head.',
+            f'{prefix}{stages}.fc_seg.': f'{prefix}point_head.fc_logits.',
+            f'{prefix}{stages}.': f'{prefix}point_head.',
         }
+        for stage in range(stages):
+            number = f'{stage}.' if stages > 1 else ''
+            renamed[f'{prefix}{stage}.'] = f'{prefix}coarse_head.{number}'
+        own = (f'{prefix}coarse_head.', f'{prefix}point_head.')
+        if stages == 1:
+            renamed[prefix] = own[0]
         for key in list(state_dict):
             for old, new in renamed.items():
-                if key.startswith(old):
+                if key.startswith(old) and not key.startswith(own):
                     state_dict[new + key[len(old) :]] = state_dict.pop(key)
                     break
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -2,7 +2,7 @@
 """Point head of the semantic task. B images, P points, C fine channels of all levels together, K coarse channels."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from mmseg.models.losses import (
@@ -19,7 +19,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.decode_heads.loss_checks import check_losses
+from mmpointrend.models.decode_heads.loss_checks import check_losses, loss_of
 from mmpointrend.models.decode_heads.void_cross_entropy import knowing_void
 from mmpointrend.models.point_head import POINT_HEAD_RULES, BasePointHead
 from mmpointrend.models.scope import build_part
@@ -27,6 +27,7 @@ from mmpointrend.registry import MODELS
 from mmpointrend.rules import (
     MOST_LAYERS,
     PART,
+    Rule,
     configured,
     number,
     one_or_more,
@@ -37,8 +38,17 @@ from mmpointrend.rules import (
 __all__ = ['SemanticPointHead', 'refuse_softmax_of_one_channel']
 
 
-def _as_list(value: int | Sequence[int]) -> list[int]:
-    return [value] if isinstance(value, int) else list(value)
+# Number of a level, or name of one that is kept (`mmpointrend.models.taps`).
+_LEVEL = Rule(
+    f'{whole(-MOST_LAYERS, MOST_LAYERS).wanted}, or to the name of a map that a TappedBackbone or TappedNeck keeps',
+    lambda value: (
+        whole(-MOST_LAYERS, MOST_LAYERS).accepts(value) or (isinstance(value, str) and value != '')
+    ),
+)
+
+
+def _as_list(value: Any) -> list:
+    return [value] if isinstance(value, int | str) else list(value)
 
 
 def _is_softmax(loss: nn.Module) -> bool:
@@ -82,7 +92,8 @@ class SemanticPointHead(BasePointHead):
     Args:
         num_classes: Number of channels of the coarse head, which :class:`PointRendHead` fills in.
         in_channels: Channels of each fine feature level.
-        in_index: The fine feature levels among the decode head's inputs.
+        in_index: The fine feature levels: numbers among the decode head's inputs, or names of maps that
+            :mod:`mmpointrend.models.taps` keeps, such as 'backbone.0'.
         channels: Width of the hidden layers.
         num_fcs: Number of hidden layers.
         coarse_pred_each_layer: Whether the coarse prediction enters every layer (the paper) or the first alone.
@@ -102,7 +113,7 @@ class SemanticPointHead(BasePointHead):
     @configured(
         'decode_head.point_head',
         in_channels=one_or_more(whole(1)),
-        in_index=one_or_more(whole(-MOST_LAYERS, MOST_LAYERS)),
+        in_index=one_or_more(_LEVEL),
         channels=whole(1),
         dropout_ratio=number(most=1),
         loss_decode=optional(one_or_more(PART)),
@@ -114,7 +125,7 @@ class SemanticPointHead(BasePointHead):
         *,
         num_classes: int,
         in_channels: int | Sequence[int],
-        in_index: int | Sequence[int],
+        in_index: int | str | Sequence[int | str],
         channels: int = 256,
         num_fcs: int = 3,
         coarse_pred_each_layer: bool = True,
@@ -155,6 +166,12 @@ class SemanticPointHead(BasePointHead):
             )
             for loss in ([losses] if isinstance(losses, dict) else losses)
         )
+        for loss in self.loss_decode:
+            if isinstance(loss, OhemCrossEntropy) and loss.ignore_label != ignore_index:
+                raise ConfigError(
+                    f'decode_head.point_head.loss_decode is OhemCrossEntropy, which ignores label {loss.ignore_label}, '
+                    f'but the ignore_index of the coarse head is {ignore_index}: set ignore_label={ignore_index} in it'
+                )
         if num_classes == 1:
             refuse_softmax_of_one_channel(self.loss_decode, 'decode_head.point_head')
 
@@ -181,7 +198,7 @@ class SemanticPointHead(BasePointHead):
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode:
             name = cast(str, loss.loss_name)
-            value = loss(logits, labels, ignore_index=self.ignore_index)
+            value = loss_of(loss, logits, labels, self.ignore_index)
             losses[name] = losses[name] + value if name in losses else value
         # One channel is the logit of class 1 against that of class 0, which is 0.
         scores = (

@@ -5,39 +5,17 @@ R RoIs of all images together, C channels over all fine levels, P points.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from mmcv.ops import SimpleRoIAlign
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, GenericRoIExtractor
 from torch import Tensor
 
-from mmpointrend.points import (
-    BoxSampler,
-    extent,
-    regular_grid,
-    roi_points_to_image,
-    sample_features,
-)
+from mmpointrend.models.roi_heads.frames import FineLevels, RoIFrames
+from mmpointrend.points import BoxSampler, regular_grid, sample_features
 
-__all__ = ['BoxFeatures', 'FineLevels', 'covered_sizes']
-
-
-class FineLevels(NamedTuple):
-    """The feature levels that points are read from.
-
-    Attributes:
-        indices: Their places among the RoI head's feature levels.
-        strides: The stride of each.
-    """
-
-    indices: tuple[int, ...]
-    strides: tuple[float, ...]
-
-    def of(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The levels (B, C_l, H, W) among all of the RoI head's."""
-        return tuple(x[index] for index in self.indices)
+__all__ = ['BoxFeatures']
 
 
 class BoxFeatures:
@@ -52,6 +30,9 @@ class BoxFeatures:
     Without gradients there is no such copy, rendering has its own for its points. Positions are in single precision;
     mmcv's are in half precision under autocast, by which 0.9 % of the boxes' pixels change, where half precision of
     the network changes 0.1 %.
+
+    Attributes:
+        fine: The RoIs on the levels of the points.
 
     Args:
         x: Feature levels, each (B, C_l, H, W), as many as the extractor has or more.
@@ -69,23 +50,11 @@ class BoxFeatures:
         with_gradients: bool,
         fine: FineLevels | None = None,
     ) -> None:
-        self._levels = x[: extractor.num_inputs]
-        self._rois, self._extractor = rois, extractor
-        strides = dict(enumerate(extractor.featmap_strides))
-        self._coarse = tuple(strides)
-        self._fine = self._coarse if fine is None else fine.indices
-        if fine is not None:
-            strides.update(zip(fine.indices, fine.strides, strict=True))
-        read = {index: x[index] for index in strides}
-        sizes = covered_sizes(list(read.values()), list(strides.values()), rois)
-        self._sizes = dict(zip(read, sizes, strict=True))
-        boxes, images = rois[:, 1:], rois[:, 0].long()
-        self._samplers: dict[int, Callable[[Tensor], Tensor]] = {
-            index: BoxSampler(level, boxes / self._sizes[index].repeat(2), images)
-            if with_gradients
-            else functools.partial(sample_features, level, map_index=images)
-            for index, level in read.items()
-        }
+        self._rois, self._extractor, self._with_gradients = rois, extractor, with_gradients
+        number = extractor.num_inputs
+        self._coarse = RoIFrames(x[:number], extractor.featmap_strides[:number], rois)
+        self.fine = self._coarse if fine is None else RoIFrames(fine.of(x), fine.strides, rois)
+        self._samplers: dict[tuple[int, float], Callable[[Tensor], Tensor]] = {}
 
     def at(self, points: Tensor) -> Tensor:
         """Features at points.
@@ -96,17 +65,24 @@ class BoxFeatures:
         Returns:
             Features, shape (R, P, C).
         """
-        return self._sample(self._in_levels(points, self._fine))
+        return self._sample(self.fine, self.fine.points(points))
 
-    def _in_levels(self, points: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
-        """Points (R, P, 2) of RoIs in ``[0, 1]^2`` of each level."""
-        in_image = roi_points_to_image(self._rois[:, 1:], points)
-        return {index: in_image / self._sizes[index] for index in levels}
-
-    def _sample(self, points: Mapping[int, Tensor]) -> Tensor:
+    def _sample(self, frames: RoIFrames, points: Iterable[Tensor]) -> Tensor:
         """Features (R, P, C) at points of each level."""
-        features = [self._samplers[index](places) for index, places in points.items()]
+        features = [self._sampler(frames, number)(places) for number, places in enumerate(points)]
         return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
+
+    def _sampler(self, frames: RoIFrames, number: int) -> Callable[[Tensor], Tensor]:
+        """What reads a level, the same for both heads."""
+        level = frames.levels[number]
+        key = id(level), frames.strides[number]
+        if key not in self._samplers:
+            self._samplers[key] = (
+                BoxSampler(level, frames.boxes()[number], frames.images)
+                if self._with_gradients
+                else functools.partial(sample_features, level, map_index=frames.images)
+            )
+        return self._samplers[key]
 
     def on_grid(self) -> Tensor:
         """Features that the extractor gives the coarse head, shape (R, C, h, w), channels-last where they are samples.
@@ -114,35 +90,15 @@ class BoxFeatures:
         The samples' own layout is the quicker one for the convolution that follows, too.
         """
         if not _samples_a_grid(self._extractor):
-            return self._extractor(self._levels, self._rois)
+            return self._extractor(self._coarse.levels, self._rois)
         height, width = self._extractor.roi_layers[0].output_size
         points = regular_grid(height, width, self._rois.device).expand(len(self._rois), -1, -1)
         # mmcv's coordinates go through [-1, 1] and lose their last bits, a hundred-thousandth of a pixel. That matters
         # to no training, but a ReLU whose input is as close to 0 as that has another gradient than mmdet's: with the
         # same bits the gradients of a step differ by 3e-4 instead of 1.5e-3.
-        points_of_levels = {
-            index: ((2 * places - 1) + 1) / 2
-            for index, places in self._in_levels(points, self._coarse).items()
-        }
-        features = self._sample(points_of_levels)
+        rounded = [((2 * places - 1) + 1) / 2 for places in self._coarse.points(points)]
+        features = self._sample(self._coarse, rounded)
         return features.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-
-
-def covered_sizes(levels: Sequence[Tensor], strides: Sequence[float], rois: Tensor) -> list[Tensor]:
-    """Size of what each feature level covers, in pixels of the network's input.
-
-    Args:
-        levels: Feature levels, each (B, C_l, H, W).
-        strides: Stride of each.
-        rois: RoIs, of the dtype wanted, where it is wanted.
-
-    Returns:
-        (width, height) of each level, shape (2,).
-    """
-    return [
-        extent(level.shape[-2] * stride, level.shape[-1] * stride, rois)
-        for level, stride in zip(levels, strides, strict=True)
-    ]
 
 
 def _samples_a_grid(extractor: BaseRoIExtractor) -> bool:

@@ -9,11 +9,12 @@ from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor, SingleRoIExtractor
+from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.roi_heads.box_features import FineLevels
+from mmpointrend.models.roi_heads.frames import FineLevels
 from mmpointrend.rules import PART, TRUTH, Rule, check, check_size, listed, number, whole
 
 __all__ = [
@@ -25,14 +26,20 @@ __all__ = [
     'check_coarse_classes',
     'check_features',
     'check_fine_channels',
+    'check_kept_levels',
     'check_levels_of_extractors',
     'check_mask_loss',
-    'check_mask_size',
     'check_point_classes',
     'choose_fine_levels',
+    'features_of_mask_head',
     'fill_in',
+    'fill_in_extractor',
+    'fill_in_mask_head',
+    'fill_in_mask_size',
+    'fine_channels',
     'probe_mask_head',
     'roi_feature_shape',
+    'type_of',
 ]
 
 # Keys of ``train_cfg.rcnn`` and ``test_cfg.rcnn`` besides those of selection and rendering, which have rules of their
@@ -47,7 +54,13 @@ TEST_RULES = {
     'mask_thr_binary': Rule('a number of at most 1, such as 0.5', number(most=1).accepts, True),
     'adaptive_resolution': TRUTH,
     'refine_min_cells': number(0),
+    'keep_contours': TRUTH,
 }
+
+
+_NAMES = listed(
+    Rule("the name of a map, such as 'backbone.0'", lambda value: isinstance(value, str))
+)
 
 
 def _is_nms(value: Any) -> bool:
@@ -76,8 +89,89 @@ def roi_feature_shape(extractor: BaseRoIExtractor) -> tuple[int, int, int]:
 
 
 @torch.no_grad()
+def features_of_mask_head(
+    extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
+) -> tuple[int, int, int]:
+    """What a mask head sees of an RoI.
+
+    Args:
+        extractor: The RoI extractor that feeds it.
+        shared_head: What lies between the two in models without a feature pyramid (C4).
+
+    Returns:
+        Channels, height and width of its input (R, C, h, w).
+    """
+    shape = roi_feature_shape(extractor)
+    if shared_head is None:
+        return shape
+    training = shared_head.training
+    # Not chained: mmdet's ResLayer returns nothing from `eval`.
+    shared_head.eval()
+    _, channels, height, width = shared_head(torch.zeros(1, *shape)).shape
+    shared_head.train(training)
+    return channels, height, width
+
+
+def fill_in_extractor(masks: ConfigDict, boxes: ConfigDict) -> None:
+    """Set the channels of a mask RoI extractor, where its config does not, to those of its levels.
+
+    Args:
+        masks: Its config, changed in place.
+        boxes: Config of the box RoI extractor, which says what one level has.
+    """
+    if 'out_channels' in masks or 'out_channels' not in boxes:
+        return
+    concatenated = masks.get('aggregation') == 'concat'
+    masks.out_channels = boxes.out_channels * (len(masks.featmap_strides) if concatenated else 1)
+
+
+def type_of(config: ConfigDict) -> type:
+    """The class that a config names.
+
+    Args:
+        config: Config of a part of mmdet's or ours.
+
+    Returns:
+        The class; ``object`` if there is no such class, or the name is that of a function.
+    """
+    kind = MODELS.get(config.type) if isinstance(config.type, str) else config.type
+    return kind if isinstance(kind, type) else object
+
+
+def fill_in_mask_head(
+    config: ConfigDict,
+    num_classes: int,
+    extractor: BaseRoIExtractor,
+    shared_head: nn.Module | None = None,
+) -> ConfigDict:
+    """Set what a mask head takes from the parts before it, where its config does not.
+
+    Args:
+        config: Config of the mask head. One that is no ``FCNMaskHead`` of mmdet's, nor a subclass, stays as it is.
+        num_classes: Number of classes of the box head.
+        extractor: The RoI extractor that feeds it.
+        shared_head: What lies between the two in models without a feature pyramid (C4).
+
+    Returns:
+        A copy of the config with ``num_classes``, ``in_channels`` and ``roi_feat_size``.
+    """
+    if not issubclass(type_of(config), FCNMaskHead):
+        return config
+    channels, height, width = features_of_mask_head(extractor, shared_head)
+    known = {
+        'num_classes': num_classes,
+        'in_channels': channels,
+        'roi_feat_size': (height, width),
+    }
+    return ConfigDict({**known, **config})
+
+
+@torch.no_grad()
 def probe_mask_head(
-    mask_head: Any, extractor: BaseRoIExtractor, shared_head: nn.Module | None = None
+    mask_head: Any,
+    extractor: BaseRoIExtractor,
+    shared_head: nn.Module | None = None,
+    where: str = 'roi_head.mask_head',
 ) -> tuple[int, int]:
     """What a coarse head makes of one RoI: asked of the head itself, so that any mask head will do.
 
@@ -85,6 +179,7 @@ def probe_mask_head(
         mask_head: The coarse mask head.
         extractor: The RoI extractor that feeds it.
         shared_head: What lies between the two in models without a feature pyramid (C4).
+        where: The head's name in a config.
 
     Returns:
         Channels K and side h of its logits (R, K, h, h).
@@ -92,14 +187,8 @@ def probe_mask_head(
     Raises:
         ConfigError: The head does not take what the extractor gives, or its output is not square.
     """
-    features = torch.zeros(1, *roi_feature_shape(extractor))
-    source = 'mask_roi_extractor'
-    if shared_head is not None:
-        training = shared_head.training
-        # Not chained: mmdet's ResLayer returns nothing from `eval`.
-        shared_head.eval()
-        features, source = shared_head(features), 'shared_head'
-        shared_head.train(training)
+    source = 'mask_roi_extractor' if shared_head is None else 'shared_head'
+    features = torch.zeros(1, *features_of_mask_head(extractor, shared_head))
     training = mask_head.training
     _, channels, height, width = features.shape
     fits = getattr(mask_head, 'in_channels', None) == channels
@@ -110,9 +199,12 @@ def probe_mask_head(
     )
     try:
         logits = mask_head.eval()(features)
+        if not isinstance(logits, Tensor):
+            # HTC's has its features beside the logits.
+            logits = logits[0]
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f'roi_head.mask_head cannot take what roi_head.{source} gives, {channels} channels of {height}x{width}: '
+            f'{where} cannot take what roi_head.{source} gives, {channels} channels of {height}x{width}: '
             f'{remedy} ({" ".join(str(error).split())})'
         ) from error
     finally:
@@ -120,7 +212,7 @@ def probe_mask_head(
     _, channels, height, width = logits.shape
     if height != width:
         raise ConfigError(
-            f'roi_head.mask_head gives masks of {height}x{width}: they have to be square, so set a square '
+            f'{where} gives masks of {height}x{width}: they have to be square, so set a square '
             'roi_head.mask_roi_extractor.roi_layer.output_size'
         )
     return channels, height
@@ -163,11 +255,13 @@ def check_point_classes(bbox_head: nn.Module, point_head: nn.Module) -> None:
         )
 
 
-def choose_fine_levels(strides: Any, boxes: Any, masks: BaseRoIExtractor) -> FineLevels:
-    """Choose the feature levels of the points by their strides.
+def choose_fine_levels(strides: Any, names: Any, boxes: Any, masks: BaseRoIExtractor) -> FineLevels:
+    """Choose the feature levels of the points by their strides, or maps of the backbone by their names.
 
     Args:
         strides: ``point_head.featmap_strides``; None takes the levels of the mask RoI extractor.
+        names: ``point_head.in_index``: names of maps that :mod:`mmpointrend.models.taps` keeps, such as 'backbone.0',
+            ``strides`` being theirs; None takes the levels that the RoI head gets.
         boxes: The box RoI extractor, which says the strides of the feature levels from the first on.
         masks: The mask RoI extractor.
 
@@ -175,12 +269,18 @@ def choose_fine_levels(strides: Any, boxes: Any, masks: BaseRoIExtractor) -> Fin
         The levels, in the order of ``strides``.
 
     Raises:
-        ConfigError: A stride is not one of the feature levels', or occurs twice.
+        ConfigError: A stride is not one of the feature levels', or occurs twice, or there are not as many as names.
     """
+    key = 'point_head.featmap_strides'
+    if names is not None:
+        listed_names = [names] if isinstance(names, str) else names
+        check({'point_head.in_index': listed_names}, 'roi_head', {'point_head.in_index': _NAMES})
+        of_names = {key: listed(number(0), len(listed_names)).needed()}
+        check({key: strides}, 'roi_head', of_names)
+        return FineLevels(tuple(listed_names), tuple(strides))
     if strides is None:
         own = tuple(masks.featmap_strides)
         return FineLevels(tuple(range(len(own))), own)
-    key = 'point_head.featmap_strides'
     check({key: strides}, 'roi_head', {key: listed(number(0))})
     of_masks, of_boxes = (list(getattr(part, 'featmap_strides', ())) for part in (masks, boxes))
     known = of_boxes if len(of_boxes) > len(of_masks) else of_masks
@@ -192,50 +292,68 @@ def choose_fine_levels(strides: Any, boxes: Any, masks: BaseRoIExtractor) -> Fin
     return FineLevels(tuple(map(known.index, strides)), tuple(strides))
 
 
-def check_fine_channels(
-    point_head: nn.Module, levels: FineLevels, boxes: Any, masks: BaseRoIExtractor
-) -> None:
+def fine_channels(levels: FineLevels, boxes: Any, masks: BaseRoIExtractor) -> int | None:
+    """Channels of the fine features that a point head gets, as far as the other parts say.
+
+    Args:
+        levels: The fine feature levels.
+        boxes: The box RoI extractor.
+        masks: The mask RoI extractor.
+
+    Returns:
+        C of all levels together; None if they are maps of the backbone, of which no extractor knows.
+    """
+    count = len(levels.indices)
+    if any(isinstance(index, str) for index in levels.indices):
+        return None
+    if type(boxes) is SingleRoIExtractor:
+        # It gives what one level has.
+        return boxes.out_channels * count
+    concatenated = getattr(masks, 'aggregation', 'sum') == 'concat'
+    return masks.out_channels * count // (masks.num_inputs if concatenated else 1)
+
+
+def check_fine_channels(point_head: nn.Module, levels: FineLevels, channels: int | None) -> None:
     """Refuse a point head that expects other fine-grained features than it will get.
 
     Args:
         point_head: The point head.
         levels: The fine feature levels.
-        boxes: The box RoI extractor.
-        masks: The mask RoI extractor.
+        channels: What :func:`fine_channels` says of them.
 
     Raises:
         ConfigError: The channels differ.
     """
-    count = len(levels.indices)
-    concatenated = getattr(masks, 'aggregation', 'sum') == 'concat'
-    if type(boxes) is SingleRoIExtractor:
-        # It gives what one level has.
-        channels = boxes.out_channels * count
-    else:
-        channels = masks.out_channels * count // (masks.num_inputs if concatenated else 1)
-    if point_head.in_channels != channels:
+    if channels is not None and point_head.in_channels != channels:
         raise ConfigError(
             f'roi_head.point_head.in_channels is {point_head.in_channels}, but its feature levels of the strides '
             f'{list(levels.strides)} have {channels} channels together: set it to {channels}'
         )
 
 
-def check_mask_size(train_cfg: ConfigDict, coarse_size: int) -> None:
-    """Refuse coarse targets of another size than the coarse head's masks.
+def fill_in_mask_size(train_cfg: ConfigDict, coarse_size: int, where: str) -> ConfigDict:
+    """Set the size of the coarse targets, or refuse another one than the coarse head's masks have.
 
     Args:
-        train_cfg: The RoI head's.
+        train_cfg: The RoI head's, or a stage's.
         coarse_size: Side of the coarse masks.
+        where: Its name in a config.
+
+    Returns:
+        A copy of the config with ``mask_size``.
 
     Raises:
-        ConfigError: ``mask_size`` differs or is missing.
+        ConfigError: ``mask_size`` differs.
     """
     mask_size = train_cfg.get('mask_size')
+    if mask_size is None:
+        return ConfigDict({**train_cfg, 'mask_size': coarse_size})
     if mask_size not in (coarse_size, (coarse_size, coarse_size), [coarse_size, coarse_size]):
         raise ConfigError(
-            f'train_cfg.rcnn.mask_size is {mask_size}, but roi_head.mask_head gives masks of {coarse_size}x'
-            f'{coarse_size}: set it to {coarse_size}'
+            f'{where}.mask_size is {mask_size}, but roi_head.mask_head gives masks of {coarse_size}x{coarse_size}: '
+            f'set it to {coarse_size}, or leave it out'
         )
+    return train_cfg
 
 
 def fill_in(config: ConfigDict, where: str, key: str, value: int) -> ConfigDict:
@@ -317,6 +435,41 @@ def check_features(
     _check_channels(extractor, where, [level.shape[1] for level in levels])
 
 
+def check_kept_levels(
+    point_head: nn.Module, fine: FineLevels, x: Sequence[Tensor], image_size: tuple[int, int]
+) -> None:
+    """Refuse maps of the backbone that the point head was not made for; no extractor knows them.
+
+    Args:
+        point_head: The point head.
+        fine: The levels of the points.
+        x: What the RoI head gets of an image: feature levels, each (1, C, H, W), with maps kept besides.
+        image_size: Height and width of the image, which the strides divide.
+
+    Raises:
+        ConfigError: A map is missing, or they have other channels or strides.
+    """
+    if not any(isinstance(index, str) for index in fine.indices):
+        return
+    levels = fine.of(x)
+    channels = sum(level.shape[1] for level in levels)
+    names = ', '.join(str(index) for index in fine.indices)
+    if point_head.in_channels != channels:
+        raise ConfigError(
+            f'roi_head.point_head.in_channels is {point_head.in_channels}, but {names} have {channels} channels '
+            f'together: set it to {channels}'
+        )
+    if any(
+        -(-image_size[0] // stride) != level.shape[-2]
+        for level, stride in zip(levels, fine.strides, strict=True)
+    ):
+        has = ', '.join(f'{image_size[0] / level.shape[-2]:g}' for level in levels)
+        raise ConfigError(
+            f'roi_head.point_head.featmap_strides is {list(fine.strides)}, but {names} have strides {has}: set it to '
+            'these'
+        )
+
+
 def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None:
     """Refuse an extractor that says another number of channels than its levels make."""
     concatenated = getattr(extractor, 'aggregation', None) == 'concat' and len(channels) > 1
@@ -331,7 +484,10 @@ def _check_channels(extractor: Any, where: str, channels: Sequence[int]) -> None
 
 
 def check_box_settings(
-    bbox_head: nn.Module, train_cfg: ConfigDict | None, test_cfg: ConfigDict | None
+    bbox_head: nn.Module,
+    train_cfg: ConfigDict | None,
+    test_cfg: ConfigDict | None,
+    where: str = 'train_cfg.rcnn',
 ) -> None:
     """Ask for the keys that mmdet's box head reads in its first step and its first prediction.
 
@@ -339,13 +495,14 @@ def check_box_settings(
         bbox_head: The box head.
         train_cfg: The RoI head's, or None.
         test_cfg: The RoI head's, or None.
+        where: Name of ``train_cfg`` in a config.
 
     Raises:
         ConfigError: A key is missing or no number.
     """
     kind = type(bbox_head)
     if train_cfg is not None and _inherits(kind, BBoxHead, '_get_targets_single'):
-        check(train_cfg, 'train_cfg.rcnn', _BOX_TRAIN_RULES)
+        check(train_cfg, where, _BOX_TRAIN_RULES)
     if test_cfg is not None and _inherits(kind, BBoxHead, '_predict_by_feat_single'):
         check(test_cfg, 'test_cfg.rcnn', _BOX_TEST_RULES)
 

@@ -21,10 +21,10 @@ from mmpointrend.rules import (
     whole,
 )
 
-__all__ = ['COARSE_HEAD_RULES', 'CoarseMaskHead']
+__all__ = ['COARSE_HEAD_INIT', 'COARSE_LAYER_RULES', 'CoarseMaskHead']
 
-# mmdet's keys that are handed on to it.
-COARSE_HEAD_RULES = {
+# mmdet's keys of the layers, which are handed on to it.
+COARSE_LAYER_RULES = {
     'num_convs': whole(0, MOST_LAYERS),
     'num_fcs': whole(1, MOST_LAYERS),
     'in_channels': whole(1),
@@ -33,8 +33,6 @@ COARSE_HEAD_RULES = {
     'fc_out_channels': whole(1),
     'roi_feat_size': one_or_more(whole(1), 2),
     'downsample_factor': whole(1),
-    'predictor_cfg': optional(DICT),
-    'loss_mask': PART,
     'conv_cfg': optional(PART),
     'norm_cfg': optional(PART),
     'init_cfg': INIT,
@@ -42,7 +40,7 @@ COARSE_HEAD_RULES = {
 
 # detectron2's: MSRA for convolutions, Xavier for the fully connected layers, near zero for the logits. (mmdet starts
 # the logits at a constant 0.001, so that all units of a pixel get the same gradient.)
-_INIT_CFG = [
+COARSE_HEAD_INIT = [
     {'type': 'Kaiming', 'layer': 'Conv2d', 'mode': 'fan_out', 'nonlinearity': 'relu'},
     {
         'type': 'Caffe2Xavier',
@@ -54,7 +52,7 @@ _INIT_CFG = [
 
 @MODELS.register_module()
 class CoarseMaskHead(MMDetCoarseMaskHead):
-    """mmdet's coarse mask head (paper, section 4: 7x7 logits by two fully connected layers), with two faults mended.
+    """mmdet's coarse mask head (paper, section 4: 7x7 logits by two fully connected layers), with two faults fixed.
 
     ``class_agnostic`` is honoured, and the weights are initialised as detectron2 does. State-dict names are mmdet's.
 
@@ -70,7 +68,12 @@ class CoarseMaskHead(MMDetCoarseMaskHead):
     """
 
     @configured(
-        'roi_head.mask_head', num_classes=whole(1), class_agnostic=TRUTH, **COARSE_HEAD_RULES
+        'roi_head.mask_head',
+        num_classes=whole(1),
+        class_agnostic=TRUTH,
+        predictor_cfg=optional(DICT),
+        loss_mask=PART,
+        **COARSE_LAYER_RULES,
     )
     def __init__(
         self,
@@ -86,7 +89,7 @@ class CoarseMaskHead(MMDetCoarseMaskHead):
             super().__init__(
                 num_classes=channels,
                 class_agnostic=class_agnostic,
-                init_cfg=_INIT_CFG if init_cfg is None else init_cfg,
+                init_cfg=COARSE_HEAD_INIT if init_cfg is None else init_cfg,
                 **kwargs,
             )
 

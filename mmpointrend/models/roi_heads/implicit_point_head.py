@@ -4,13 +4,17 @@
 R RoIs, P points, C_l channels of a fine feature level, D parameters of an RoI.
 """
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+from mmcv.cnn import ConvModule
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpointrend.models.roi_heads.coarse_mask_head import COARSE_HEAD_RULES, CoarseMaskHead
+from mmpointrend.models.roi_heads.coarse_mask_head import COARSE_HEAD_INIT, COARSE_LAYER_RULES
 from mmpointrend.models.roi_heads.point_loss import PointLoss
 from mmpointrend.points import InstanceMLP, PositionalEncoding
 from mmpointrend.registry import MODELS
@@ -32,32 +36,98 @@ __all__ = ['ImplicitPointHead', 'ParameterHead']
 
 
 @MODELS.register_module()
-class ParameterHead(CoarseMaskHead):
-    """The coarse mask head with D parameters in the place of a mask, as one pixel (R, D, 1, 1).
+class ParameterHead(BaseModule):
+    """The layers of the coarse mask head, with D parameters in the place of a mask, as one pixel (R, D, 1, 1).
 
     Args:
         num_parameters: D; the RoI head fills it in.
         l2_weight: Weight of the mean square of the parameters as a loss.
-        **kwargs: Those of :class:`CoarseMaskHead`, without ``num_classes`` and ``class_agnostic``.
+        num_convs: Number of convolutions.
+        num_fcs: Number of fully connected layers before the last one.
+        in_channels: Channels of the RoI features.
+        conv_kernel_size: Side of the convolutions.
+        conv_out_channels: Channels of the convolutions.
+        fc_out_channels: Channels of the fully connected layers.
+        roi_feat_size: Height and width of the RoI features, or both in one.
+        downsample_factor: What a convolution divides these by; 1 leaves it out.
+        conv_cfg: mmcv's.
+        norm_cfg: mmcv's.
+        init_cfg: mmengine's; by default detectron2's initialisation.
 
     Raises:
         ConfigError: A key is unknown or out of range, or the head would not fit in memory.
     """
 
+    # All that mmdet's pasting of masks asks of a mask head.
+    class_agnostic = True
+    _predict_by_feat_single = FCNMaskHead._predict_by_feat_single
+
     @configured(
-        'roi_head.mask_head', num_parameters=whole(1), l2_weight=number(0), **COARSE_HEAD_RULES
+        'roi_head.mask_head', num_parameters=whole(1), l2_weight=number(0), **COARSE_LAYER_RULES
     )
-    def __init__(self, num_parameters: int, l2_weight: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(num_classes=1, class_agnostic=True, **kwargs)
-        self.l2_weight = l2_weight
+    def __init__(
+        self,
+        num_parameters: int,
+        l2_weight: float = 1e-5,
+        num_convs: int = 0,
+        num_fcs: int = 2,
+        in_channels: int = 256,
+        conv_kernel_size: int = 3,
+        conv_out_channels: int = 256,
+        fc_out_channels: int = 1024,
+        roi_feat_size: int | Sequence[int] = 14,
+        downsample_factor: int = 2,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(COARSE_HEAD_INIT if init_cfg is None else init_cfg)
+        sides = [roi_feat_size] * 2 if isinstance(roi_feat_size, int) else list(roi_feat_size)
+        self.in_channels, self.roi_feat_size, self.l2_weight = in_channels, sides, l2_weight
         # What mmdet calls the channels of its output; being class-agnostic, no one takes them for classes.
-        self.num_classes, self.output_size = num_parameters, (1, 1)
+        self.num_classes = num_parameters
+        area = math.prod(side // downsample_factor for side in sides)
+        kernels = [(conv_kernel_size, 1, (conv_kernel_size - 1) // 2)] * num_convs
+        if downsample_factor > 1:
+            kernels.append((downsample_factor, downsample_factor, 0))
+        channels = [in_channels, *[conv_out_channels] * len(kernels)]
+        widths = [conv_out_channels * area, *[fc_out_channels] * num_fcs, num_parameters]
         check_size(
             'roi_head.mask_head',
-            self.fc_out_channels * num_parameters,
-            'its fc_out_channels, or the channels, num_fcs or num_classes of the point head,',
+            sum(
+                one * other * side[0] ** 2
+                for (one, other), side in zip(pairwise(channels), kernels, strict=True)
+            )
+            + sum(one * other for one, other in pairwise(widths)),
+            'its channels or layers, or the channels, num_fcs or num_classes of the point head,',
         )
-        self.fc_logits = nn.Linear(self.fc_out_channels, num_parameters)
+        with naming('roi_head.mask_head'):
+            convs = [
+                ConvModule(*ends, side, stride, padding, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+                for ends, (side, stride, padding) in zip(pairwise(channels), kernels, strict=True)
+            ]
+        self.downsample_conv = convs.pop() if downsample_factor > 1 else None
+        self.convs = nn.ModuleList(convs)
+        *hidden, last = [nn.Linear(*ends) for ends in pairwise(widths)]
+        self.fcs, self.fc_logits = nn.ModuleList(hidden), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Parameters of RoIs.
+
+        Args:
+            x: RoI features, shape (R, C, h, w).
+
+        Returns:
+            Parameters, shape (R, D, 1, 1).
+        """
+        for conv in self.convs:
+            x = conv(x)
+        if self.downsample_conv is not None:
+            x = self.downsample_conv(x)
+        x = x.flatten(1)
+        for layer in self.fcs:
+            x = layer(x).relu()
+        return self.fc_logits(x)[..., None, None]
 
     def loss_and_target(self, mask_preds: Tensor, *args: Any, **kwargs: Any) -> dict:
         """Loss that keeps the parameters small, under mmdet's name for the loss of a mask head.

@@ -1,11 +1,7 @@
 # Copyright (c) The mmpointrend authors.
-"""Implicit PointRend (arXiv 2104.06404) as an RoI head of mmdet.
-
-B images, R RoIs of all images together, C channels of a fine feature level, P points, D parameters of an RoI's MLP.
-"""
+"""Implicit PointRend (arXiv 2104.06404) as an RoI head of mmdet. R RoIs, D parameters of an RoI's MLP."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +10,19 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.roi_heads.checks import fill_in, probe_mask_head
+from mmpointrend.models.roi_heads.checks import (
+    features_of_mask_head,
+    fill_in,
+    probe_mask_head,
+    type_of,
+)
 from mmpointrend.models.roi_heads.implicit_point_head import ImplicitPointHead, ParameterHead
+from mmpointrend.models.roi_heads.mask_sources import ImplicitSource, MaskSource
 from mmpointrend.models.roi_heads.pointrend_roi_head import PointRendRoIHead
 from mmpointrend.models.scope import build_part
 from mmpointrend.models.selection import build_selection
-from mmpointrend.points import ImplicitPredictor, PointPredictor, regular_grid
 from mmpointrend.registry import MODELS
-from mmpointrend.rules import MAX_POINTS, check, naming, whole
+from mmpointrend.rules import MAX_POINTS, check, whole
 
 __all__ = ['ImplicitPointRendRoIHead']
 
@@ -36,17 +37,9 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
     :class:`ImplicitPointHead` as ``point_head``.
     """
 
-    def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
-        """mmdet's hook: the extractor now, the mask head once the point head says how many numbers it needs.
-
-        Args:
-            mask_roi_extractor: Config of the mask RoI extractor.
-            mask_head: Config of the parameter head.
-        """
-        self.share_roi_extractor = False
-        with naming('roi_head.mask_roi_extractor'):
-            self.mask_roi_extractor = MMDET_MODELS.build(mask_roi_extractor)
-        self._mask_head_config = mask_head
+    def _build_mask_head(self, config: ConfigDict, stage: int = 0) -> Any:
+        """Nothing yet: the point head says how many numbers the mask head predicts."""
+        self._mask_head_config = config
 
     def _init_point_head(self, config: ConfigDict) -> int:
         """Build both heads; the side of the grid that rendering starts from."""
@@ -54,21 +47,20 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             ('point_head', config, ImplicitPointHead),
             ('mask_head', self._mask_head_config, ParameterHead),
         ):
-            found = MMDET_MODELS.get(part.type) if isinstance(part.type, str) else part.type
-            if not (isinstance(found, type) and issubclass(found, kind)):
+            if not issubclass(type_of(part), kind):
                 raise ConfigError(
                     f"roi_head.{key} is {part.type}: ImplicitPointRendRoIHead needs 'mmpointrend.{kind.__name__}'"
                 )
         self.point_head = build_part(config, MMDET_MODELS, 'mmdet', 'roi_head.point_head')
+        channels, height, width = features_of_mask_head(self.mask_roi_extractor, self._shared_head)
+        known = ConfigDict(
+            {'in_channels': channels, 'roi_feat_size': (height, width), **self._mask_head_config}
+        )
         number = self.point_head.mlp.num_parameters
-        filled = fill_in(self._mask_head_config, 'roi_head.mask_head', 'num_parameters', number)
+        filled = fill_in(known, 'roi_head.mask_head', 'num_parameters', number)
         self.mask_head = build_part(filled, MMDET_MODELS, 'mmdet', 'roi_head.mask_head')
         # Says at once what the mask head cannot take.
         probe_mask_head(self.mask_head, self.mask_roi_extractor, self._shared_head)
-        if self.train_cfg is not None:
-            # No region: a strategy that asks for uncertainties does so now.
-            selection = build_selection(self.train_cfg, 'train_cfg.rcnn')
-            selection(0, self.train_cfg.num_points, _no_uncertainty, torch.device('cpu'))
         if self.test_cfg is None:
             return 1
         if self.test_cfg.get('refine_min_cells', 0) > 0:
@@ -87,48 +79,14 @@ class ImplicitPointRendRoIHead(PointRendRoIHead):
             )
         return side
 
-    @torch.no_grad()
-    def _select_training_points(self, coarse: Tensor, labels: Tensor) -> Tensor:
-        """Points (R, P, 2) of a training step."""
-        return self.point_selection(
-            len(labels), self.train_cfg.num_points, _no_uncertainty, labels.device
-        )
+    def _fill_in_targets(self, train_cfg: ConfigDict, mask_head: Any, where: str) -> ConfigDict:
+        """The settings as they are: parameters have no targets. A strategy that asks for uncertainties is refused."""
+        source = self._source(torch.zeros(0, 1, 1, 1), None)
+        selection = build_selection(train_cfg, where)
+        # No region: it asks now, or never.
+        selection(0, train_cfg['num_points'], source.uncertainty, torch.device('cpu'))
+        return train_cfg
 
-    def _training_logits(
-        self, points: Tensor, fine: Tensor, coarse: Tensor, labels: Tensor
-    ) -> Tensor:
-        """Logits (R, 1, P) by each RoI's own MLP."""
-        return self.point_head(points, [fine], coarse.flatten(1), labels)
-
-    def _make_predictor(
-        self,
-        levels: tuple[Tensor, ...],
-        map_index: Tensor,
-        labels: Tensor | None,
-        coarse: Tensor,
-        **options: Any,
-    ) -> PointPredictor:
-        """Predictor of points by each RoI's own MLP."""
-        return ImplicitPredictor(self.point_head, levels, coarse.flatten(1), map_index, labels)
-
-    def _start_rendering(
-        self,
-        x: tuple[Tensor, ...],
-        rois: Tensor,
-        labels: Tensor,
-        coarse: Tensor,
-        num_points: int,
-    ) -> tuple[Tensor, Callable[..., Tensor]]:
-        """A predicted grid (R, 1, h, w), and what predicts points."""
-        predict = self._point_predictor(x, rois, labels, coarse, num_points)
-        side = self._coarse_size
-        grid = regular_grid(side, side, rois.device).expand(len(rois), -1, -1)
-        return predict(grid).unflatten(2, (side, side)).float(), predict
-
-
-def _no_uncertainty(points: Tensor) -> Tensor:
-    """Refuses: there is no coarse prediction to be unsure about."""
-    raise ConfigError(
-        'train_cfg.rcnn selects points by uncertainty, which Implicit PointRend does not know: set '
-        "point_selection=dict(type='UniformSelection')"
-    )
+    def _source(self, outputs: Tensor, labels: Tensor | None) -> MaskSource:
+        """Where point logits come from, given the RoIs' parameters (R, D, 1, 1) and classes."""
+        return ImplicitSource(self.point_head, outputs, labels, self._coarse_size)

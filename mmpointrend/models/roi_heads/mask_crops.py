@@ -14,7 +14,7 @@ from mmcv.ops import roi_align
 from torch import Tensor
 
 from mmpointrend.models.roi_heads.packed_masks import PackedMasks
-from mmpointrend.points.sampling import without_autocast
+from mmpointrend.points.precision import without_autocast
 
 __all__ = ['aligned_crops', 'separable_crops', 'thresholded_crops']
 

@@ -3,7 +3,6 @@
 
 from mmdet.models.roi_heads import StandardRoIHead
 from mmengine.config import ConfigDict
-from torch import nn
 
 from mmpointrend.rules import naming
 
@@ -11,11 +10,16 @@ __all__ = ['OF_OTHER_HEADS', 'NamedPartsRoIHead']
 
 # Keys of mmdet's other RoI heads, by which a config moved over from them is known.
 OF_OTHER_HEADS = {
-    'mask_iou_head': 'PointRend does not score masks; leave it out',
-    'semantic_head': 'PointRend has no semantic branch; leave it out',
-    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out',
-    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn',
-    'stage_loss_weights': 'PointRend has one stage; leave it out',
+    'mask_iou_head': 'PointRend does not score masks; leave it out, or set roi_head.type to '
+    "'mmpointrend.MaskScoringPointRendRoIHead'",
+    'semantic_head': 'PointRend has no semantic branch; leave it out, or set roi_head.type to '
+    "'mmpointrend.HTCPointRendRoIHead' or 'mmpointrend.SCNetPointRendRoIHead'",
+    'semantic_roi_extractor': 'PointRend has no semantic branch; leave it out, or set roi_head.type to '
+    "'mmpointrend.HTCPointRendRoIHead'",
+    'num_stages': 'PointRend has one stage; leave it out, and give one bbox_head, mask_head and rcnn, or set '
+    "roi_head.type to 'mmpointrend.CascadePointRendRoIHead'",
+    'stage_loss_weights': 'PointRend has one stage; leave it out, or set roi_head.type to '
+    "'mmpointrend.CascadePointRendRoIHead'",
 }
 
 
@@ -56,8 +60,3 @@ class NamedPartsRoIHead(StandardRoIHead):
         """
         with naming('train_cfg.rcnn.assigner or sampler'):
             super().init_assigner_sampler()
-
-    @property
-    def _shared_head(self) -> nn.Module | None:
-        """What lies between extractors and heads in models without a feature pyramid."""
-        return self.shared_head if self.with_shared_head else None

@@ -14,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpointrend.models.roi_heads.kept_contours import ContourCanvas, keep_contours
 from mmpointrend.points import OutputGrid, ResolutionBatch, extent, zeros
 
 __all__ = ['MaskCanvas', 'paste']
@@ -34,6 +35,7 @@ class MaskCanvas:
         rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
         threshold: Probability from which a pixel is foreground; where it is negative, masks are uint8 probabilities
             times 255.
+        keep_contours: Whether detections get the outlines of their masks too, as ``contours``.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class MaskCanvas:
         batch_img_metas: Sequence[dict],
         rescale: bool,
         threshold: float,
+        keep_contours: bool = False,
     ) -> None:
         self._threshold = threshold
         self._masks: list[Tensor] = []
+        self._contours = ContourCanvas(threshold) if keep_contours else None
         grids = []
         for results, meta in zip(results_list, batch_img_metas, strict=True):
             height, width = _output_size(meta, rescale)
@@ -53,6 +57,8 @@ class MaskCanvas:
             grids.append(OutputGrid.of_boxes(results.bboxes, height, width))
             results.masks = _no_masks(len(results), height, width, threshold, results.bboxes.device)
             self._masks.extend(results.masks)
+            if self._contours is not None:
+                self._contours.add(results, (height, width))
         self.grid = OutputGrid.cat(grids)
         # What has to be known on the host, in one transfer: the shapes of all that follows.
         self._places = torch.cat([self.grid.start, self.grid.size], dim=1).tolist()
@@ -67,13 +73,50 @@ class MaskCanvas:
         """
         for region, values in zip(batch.regions, _as_masks(logits, self._threshold), strict=True):
             column, row, columns, rows = self._places[region]
-            if batch.steps is None:
-                values = values[: rows * columns].view(rows, columns)
             place = slice(row, row + rows), slice(column, column + columns)
-            self._masks[region][place] = values[:rows, :columns]
+            self._masks[region][place] = _of_region(values, batch, rows, columns)
+        if self._contours is not None:
+            for region, values in zip(batch.regions, logits.detach().float().cpu(), strict=True):
+                column, row, columns, rows = self._places[region]
+                own = _of_region(values, batch, rows, columns)
+                self._contours.draw(region, own.numpy(), (column, row))
+
+
+def _of_region(values: Tensor, batch: ResolutionBatch, rows: int, columns: int) -> Tensor:
+    """The pixels (rows, columns) of a region of a batch."""
+    if batch.steps is None:
+        return values[: rows * columns].view(rows, columns)
+    return values[:rows, :columns]
 
 
 def paste(
+    mask_head: FCNMaskHead,
+    logits: Tensor,
+    results_list: Sequence[InstanceData],
+    batch_img_metas: Sequence[dict],
+    test_cfg: ConfigDict,
+    rescale: bool,
+) -> None:
+    """Add masks of detections, resampled from maps that cover their boxes, by mmdet's mask head.
+
+    A box that the output has nothing of gets an empty mask. ``contours`` are added if ``test_cfg.keep_contours`` is
+    True.
+
+    Args:
+        mask_head: The mask head.
+        logits: Logits, shape (R, 1, H, W).
+        results_list: Detections of each image.
+        batch_img_metas: Meta information of each image.
+        test_cfg: The RoI head's.
+        rescale: Whether ``bboxes`` become boxes of the original image, in place, and masks have its size.
+    """
+    sizes = [len(results) for results in results_list]
+    for results, meta, own in zip(results_list, batch_img_metas, logits.split(sizes), strict=True):
+        results.masks = _pasted(mask_head, own, results.bboxes, meta, test_cfg, rescale)
+        keep_contours(results, own, test_cfg)
+
+
+def _pasted(
     mask_head: FCNMaskHead,
     logits: Tensor,
     bboxes: Tensor,
@@ -81,19 +124,7 @@ def paste(
     test_cfg: ConfigDict,
     rescale: bool,
 ) -> Tensor:
-    """Masks of an image, resampled from maps that cover their boxes, by mmdet's mask head.
-
-    Args:
-        mask_head: The mask head.
-        logits: Logits, shape (R, 1, H, W).
-        bboxes: Boxes, shape (R, 4); rescaled in place where ``rescale`` is set.
-        meta: Meta information of the image.
-        test_cfg: The RoI head's.
-        rescale: Whether masks have the original image's size.
-
-    Returns:
-        Masks, shape (R, height, width). A box that the output has nothing of has an empty one.
-    """
+    """Masks (r, height, width) of an image."""
     height, width = _output_size(meta, rescale)
     if rescale:
         _rescale(bboxes, meta)

@@ -70,18 +70,21 @@ class StandardRoIHead(NamedPartsRoIHead):
                 'reads features of proposals: add a mask_roi_extractor, or set train_on_pred_boxes to False'
             )
 
-    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
+    def bbox_loss(
+        self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult], **kwargs: Any
+    ) -> dict:
         """mmdet's box loss, after which the mask branch's boxes are set.
 
         Args:
             x: Feature levels, each (B, C, H, W).
             sampling_results: Sampled proposals of each image. With ``train_on_pred_boxes`` their ``pos_priors``
                 become the boxes predicted for them: the mask branch, which comes next, takes its boxes from there.
+            **kwargs: Those of another class of mmdet's that this one is mixed with.
 
         Returns:
             mmdet's.
         """
-        results = super().bbox_loss(x, sampling_results)
+        results = super().bbox_loss(x, sampling_results, **kwargs)
         if self.train_on_pred_boxes:
             sizes = [len(result.priors) for result in sampling_results]
             for result, deltas in zip(

@@ -16,10 +16,10 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image
-from stages import HEADS, Options, stage_config
 from torch import nn
 
 from mmpointrend.datasets.shapes.writer import PALETTE
+from mmpointrend.demo.stages import HEADS, Options, stage_config
 from mmpointrend.engine.checks import build_dataset
 from mmpointrend.evaluation import predict_on_gt_boxes
 from mmpointrend.visualization import compare_panels, draw_subdivision, record_subdivision

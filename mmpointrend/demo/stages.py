@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader
 
 from mmpointrend.datasets.shapes import write_missing
 from mmpointrend.engine import CheckedRunner
+from mmpointrend.engine.config_files import OUR_CONFIGS
 from mmpointrend.engine.results import Figures, fingerprint, read_result, write_result
 from mmpointrend.registry import LOOPS
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'shapes'
+CONFIGS = OUR_CONFIGS / 'shapes'
 
 
 @dataclass(frozen=True)

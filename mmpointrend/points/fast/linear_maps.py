@@ -15,23 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpointrend.points.sampling import covered_cells, map_corners, sample_features, sample_rows
+from mmpointrend.points.fast import limits
+from mmpointrend.points.fast.box_sampler import covered_cells
+from mmpointrend.points.fast.rows import sum_rows
+from mmpointrend.points.sampling import map_corners, maps_of_regions, sample_features
 
-__all__ = ['LinearMap', 'linear_map', 'maps_of_regions']
-
-# Projecting a cell costs as much as projecting a sample, but saves the copies that samples are read from.
-_CELLS_A_POINT = 3
-
-# Of so few channels the samples are projected as quickly as the rows of a projection are read, and take less memory:
-# 30 MB less of an image's 19 classes at stride 16.
-_FEW_CHANNELS = 32
-
-# Cells that are kept or left out together. Their values are neighbours in each channel's memory, so that keeping them
-# copies runs of 64 bytes.
-_TILE = 16
-
-# Share of cells that regions have to leave untouched for leaving them out to pay.
-_UNTOUCHED = 0.1
+__all__ = ['LinearMap', 'linear_map']
 
 
 class LinearMap(Protocol):
@@ -73,18 +62,23 @@ def linear_map(
     height, width = maps.shape[2:]
     num_cells = len(maps) * height * width
     # Only the CPU asks which cells are needed: the answer has to be on the host, for which a GPU, or a compiled graph,
-    # would have to stop. (30 boxes in an image of 1024 x 2048: 131,072 -> 53,952 cells.)
+    # would have to stop.
     asks = maps.device.type == 'cpu' and not torch.compiler.is_compiling()
-    if asks and extents is not None and map_index is not None and height * width % _TILE == 0:
+    if (
+        asks
+        and extents is not None
+        and map_index is not None
+        and height * width % limits.PROJECT_TILE == 0
+    ):
         covered = covered_cells(extents, map_index, len(maps), height, width, align_corners)
-        tiles = covered.view(-1, _TILE).any(dim=1)
-        num_covered = int(tiles.sum()) * _TILE
-        if num_covered <= (1 - _UNTOUCHED) * num_cells:
+        tiles = covered.view(-1, limits.PROJECT_TILE).any(dim=1)
+        num_covered = int(tiles.sum()) * limits.PROJECT_TILE
+        if num_covered <= (1 - limits.PROJECT_UNTOUCHED) * num_cells:
             num_cells = num_covered
         else:
             tiles = None
-    few_channels = map_index is None and maps.shape[1] <= _FEW_CHANNELS
-    if num_cells <= _CELLS_A_POINT * num_points and not few_channels:
+    few_channels = map_index is None and maps.shape[1] <= limits.PROJECT_FEW_CHANNELS
+    if num_cells <= limits.PROJECT_CELLS_A_POINT * num_points and not few_channels:
         return _ProjectedMap(maps, weights, biases, map_index, align_corners, tiles)
     return _SampledMap(maps, weights, biases, map_index, align_corners)
 
@@ -153,8 +147,8 @@ class _ProjectedMap:
         height, width = self._size
         indices, weights = map_corners(points, height, width, map_index, self._align_corners)
         if self._ranks is not None:
-            tiles = torch.div(indices, _TILE, rounding_mode='floor')
-            indices = self._ranks[tiles] * _TILE + indices % _TILE
+            tiles = torch.div(indices, limits.PROJECT_TILE, rounding_mode='floor')
+            indices = self._ranks[tiles] * limits.PROJECT_TILE + indices % limits.PROJECT_TILE
         if self._with_bias:
             # The row of the map's bias: adding it afterwards would take a pass over all points in every layer.
             bias = (self._first_bias + map_index)[:, None, None].expand(-1, points.shape[1], 1)
@@ -165,44 +159,19 @@ class _ProjectedMap:
 
     def layer(self, number: int, reading: tuple[Tensor, ...], regions: slice) -> Tensor:
         """Sums of rows of the projection."""
-        return sample_rows(self._rows[number], *reading)
-
-
-def maps_of_regions(
-    maps: Tensor, map_index: Tensor | None, regions: slice
-) -> tuple[Tensor, Tensor | None]:
-    """The maps of some regions, and the index into them.
-
-    Args:
-        maps: Maps, shape (M, ...).
-        map_index: The map of each region, shape (R,); its own where it is None.
-        regions: The regions.
-
-    Returns:
-        Maps and index of these regions; no index where there was none.
-    """
-    if regions == slice(None):
-        # A slice of everything would fill and copy a gradient of everything: 33 ms of the point branch's 210 in a step
-        # of the semantic task, and 67 MB.
-        return maps, map_index
-    return (maps[regions], None) if map_index is None else (maps, map_index[regions])
-
-
-# Cells that are copied and projected together: their copies stay in the cache (60,800 cells of 256 channels, float32 to
-# bfloat16: 62 -> 21 ms).
-_CELLS_IN_CACHE = 4096
+        return sum_rows(self._rows[number], *reading)
 
 
 def _project(maps: Tensor, weight: Tensor, bias: Tensor | None, tiles: Tensor | None) -> Tensor:
     """Rows (cells, out) of the maps' cells, or of those in some tiles; after them a row for the bias of each map."""
     needs_gradient = torch.is_grad_enabled() and (weight.requires_grad or maps.requires_grad)
-    is_small = tiles is None and maps.shape[2:].numel() <= _CELLS_IN_CACHE
+    is_small = tiles is None and maps.shape[2:].numel() <= limits.PROJECT_CELLS
     # A weight of each map's own makes few outputs, one for a class: there is little to keep in the cache.
     if needs_gradient or is_small or weight.ndim == 3:
         cells = maps.flatten(2) if tiles is None else torch.cat([*_parts(maps, tiles)], dim=1)[None]
         rows = (cells.to(weight.dtype).mT @ weight.mT).flatten(0, 1)
     else:
-        num_cells = maps[:, 0].numel() if tiles is None else int(tiles.sum()) * _TILE
+        num_cells = maps[:, 0].numel() if tiles is None else int(tiles.sum()) * limits.PROJECT_TILE
         rows = weight.new_empty(num_cells, len(weight))
         begin = 0
         for cells in _parts(maps, tiles):
@@ -218,9 +187,9 @@ def _parts(maps: Tensor, tiles: Tensor | None) -> Iterator[Tensor]:
     """Cells (C, n) of maps (M, C, H, W), or of those in some tiles, as many at a time as stay in the cache."""
     for number, of_map in enumerate(maps.flatten(2)):
         if tiles is None:
-            yield from of_map.split(_CELLS_IN_CACHE, dim=1)
+            yield from of_map.split(limits.PROJECT_CELLS, dim=1)
             continue
-        in_tiles = of_map.unflatten(1, (-1, _TILE))
+        in_tiles = of_map.unflatten(1, (-1, limits.PROJECT_TILE))
         kept = tiles.view(len(maps), -1)[number].nonzero().squeeze(1)
-        for part in kept.split(_CELLS_IN_CACHE // _TILE):
+        for part in kept.split(limits.PROJECT_CELLS // limits.PROJECT_TILE):
             yield in_tiles.index_select(1, part).flatten(1)
