@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: $(SETUP_DONE)  ## Make the environment in .venv (the first time compiles mmcv: 10 to 20 minutes)
+setup: $(SETUP_DONE)  ## Make the environment in .venv (the first time compiles mmcv, in minutes)
 
 $(SETUP_DONE):
 	requirements/setup_venv.sh $(VENV) $(PYTHON)
@@ -44,7 +44,7 @@ types: setup  ## Mypy
 	$(BIN)/python -m mypy
 
 docstrings: setup  ## Docstring coverage
-	$(BIN)/python -m interrogate mmpointrend tools demo setup.py
+	$(BIN)/python -m interrogate mmpointrend mmpointrend_command.py tools demo setup.py
 
 unit: setup  ## The tests alone; PYTEST_ARGS='-k name' selects
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)

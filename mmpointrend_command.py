@@ -2,7 +2,7 @@
 """The console script ``mmpointrend``: hands over to :mod:`mmpointrend.cli`.
 
 It lies beside the package, since importing the package needs torch and OpenMMLab's packages in their
-ranges: where they are missing, of another version or broken, it says so in a sentence, and
+ranges: if they are missing, of another version or broken, it says so in a sentence, and
 ``mmpointrend doctor`` still looks at what is installed.
 """
 
@@ -21,21 +21,24 @@ def main() -> None:
     Raises:
         SystemExit: Always, with the exit status.
     """
+    if sys.argv[1:] == ['doctor']:
+        sys.exit(_examine_installation())
     try:
         run = importlib.import_module('mmpointrend.cli').main
     except Exception as error:
-        if sys.argv[1:2] != ['doctor']:
-            # A package that is broken fails with whatever its author did not think of.
-            sys.exit(f'error: {error} (`mmpointrend doctor` looks at the whole installation)')
-        spec = find_spec('mmpointrend')
-        if spec is None or spec.origin is None:
-            sys.exit('error: mmpointrend is not installed: pip install mmpointrend')
-        report = runpy.run_path(str(Path(spec.origin).with_name('installation.py')))
-        status = report['print_installation'](error)
-        if sys.argv[2:]:
-            print(f'The config {sys.argv[2]} can be looked at once mmpointrend can be imported.')
-        sys.exit(status)
+        # A package that is broken fails with whatever its author did not think of.
+        sys.exit(f'error: {error} (`mmpointrend doctor` looks at the whole installation)')
     run()
+
+
+def _examine_installation() -> int:
+    # By its path: the package around it may not be importable.
+    spec = find_spec('mmpointrend')
+    if spec is None or spec.origin is None:
+        sys.exit('error: the package mmpointrend is not installed: pip install mmpointrend')
+    report = runpy.run_path(str(Path(spec.origin).with_name('installation.py')))
+    status: int = report['print_installation']()
+    return status
 
 
 if __name__ == '__main__':

@@ -63,6 +63,9 @@ neighbours = {name: name + accepted for name, accepted in FACTS['NEIGHBOURS'].it
 # pip would build mmcv where it sees no torch, and so without the operators that mmdet needs. As in
 # OpenMMLab's packages it is an extra, which `mim install` reads.
 mmcv = neighbours.pop('mmcv')
+# As there, torch is the user's: pip would put a newer one under an mmcv that is compiled against
+# the old one. Importing the package refuses a torch below the floor.
+del neighbours['torch']
 
 setup(
     name='mmpointrend',

@@ -13,6 +13,7 @@ H and W of the image, h and w of a rendered map.
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from contourpy import FillType, contour_generator
@@ -111,8 +112,10 @@ class _Rings:
             values[down, across].astype(np.float64),
             fill_type=FillType.ChunkCombinedOffsetOffset,
         )
-        (points,), (starts,), (first,) = generator.filled(level, math.inf)
-        if points is None or starts is None or first is None:
+        # Its types have those of all kinds of answers; there is one chunk.
+        filled: Any = generator.filled(level, math.inf)
+        (points,), (starts,), (first,) = filled
+        if points is None:
             return cls(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(1, np.int64))
         ring = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
         # The last vertex of a ring is its first one again.
@@ -186,12 +189,12 @@ def _lines(low: float, high: float, cells: int, side: int) -> np.ndarray:
     """
     pitch = (high - low) / cells
     first, last = max(low - pitch / 2, 0.0), min(high + pitch / 2, float(side))
-    centres = (
-        np.arange(math.ceil(first - 0.5), math.floor(last - 0.5) + 1) + 0.5 if last > first else []
-    )
+    if last <= first:
+        return np.zeros(0)
+    centres = np.arange(math.ceil(first - 0.5), math.floor(last - 0.5) + 1) + 0.5
     knots = low + (np.arange(-1, cells + 1) + 0.5) * pitch
     knots = knots[(knots > first) & (knots < last)]
-    return np.unique(np.concatenate([knots, centres, [first, last] if last > first else []]))
+    return np.unique(np.concatenate([knots, centres, [first, last]]))
 
 
 def _interpolate(values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -230,7 +233,8 @@ def trace_on_pixels(
         first = max(min(float(box[axis]), centres[0] - _ROUND_CENTRE), 0)
         last = min(max(float(box[axis + 2]), centres[-1] + _ROUND_CENTRE), size[1 - axis])
         lines.append(np.concatenate([[first], centres, [last]]))
-    return trace(np.pad(values, 1, mode='edge'), *lines, level=max(level, -_SUREST))
+    x, y = lines
+    return trace(np.pad(values, 1, mode='edge'), x, y, max(level, -_SUREST))
 
 
 def _logit(probability: float) -> float:

@@ -182,7 +182,8 @@ def _decoded(path: str, file: Image.Image) -> tuple[Image.Image, list[str]]:
     # MPO is what cameras write: a JPEG with a preview, or with what the other eye sees.
     if frames > 1 and file.format != 'MPO':
         notes.append(f'the first of {frames} frames')
-    raw = str(file.tile[0].args) if file.tile else ''
+    tiles = getattr(file, 'tile', None)
+    raw = str(tiles[0].args) if tiles else ''
     is_deep = file.mode in ('I', 'F') or file.mode.startswith('I;16') or ';16' in raw
     turn = file.getexif().get(ORIENTATION, 1)
     if is_deep and file.format == 'TIFF' and turn > 1:
@@ -247,7 +248,7 @@ def _as_colours(image: Image.Image) -> tuple[np.ndarray, bool]:
     """RGB (H, W, 3), and whether transparent parts were laid over white."""
     if 'A' in image.mode or 'a' in image.mode or 'transparency' in image.info:
         image = image.convert('RGBA')
-        if image.getextrema()[3][0] < 255:  # type: ignore[index]
+        if np.asarray(image.getchannel('A')).min() < 255:
             white = Image.new('RGBA', image.size, 'white')
             return np.asarray(Image.alpha_composite(white, image).convert('RGB')), True
     return np.asarray(image.convert('RGB')), False

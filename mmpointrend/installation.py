@@ -46,7 +46,17 @@ _SAME = {
     )
 }
 # In the order in which each needs those before it.
-_MODULES = ('torch', 'cv2', 'pkg_resources', 'mmengine', 'mmcv', 'mmcv._ext', 'mmdet', 'mmseg')
+_MODULES = (
+    'torch',
+    'cv2',
+    'pkg_resources',
+    'mmengine',
+    'mmcv',
+    'mmcv._ext',
+    'mmdet',
+    'mmseg',
+    'mmpointrend',
+)
 _COMPILE = (
     'compile it against the torch that is installed: pip install "setuptools>=77.0.3,<82" wheel ninja, then '
     f'MMCV_WITH_OPS=1 pip install --no-cache-dir --no-build-isolation --no-binary mmcv --force-reinstall --no-deps '
@@ -64,7 +74,9 @@ _MARK = 'mmpointrend-doctor '
 # Run by an interpreter of its own. A module that writes to stdout, or crashes, does not confuse the answer.
 _PROBE = """
 import importlib, json, sys
-mark, *names = sys.argv[1:]
+mark, folder, *names = sys.argv[1:]
+# Known to an interpreter that was started beside it alone.
+sys.path.append(folder)
 def tell(**facts):
     print('\\n' + mark + json.dumps(facts), flush=True)
 for name in names:
@@ -89,19 +101,14 @@ except Exception:
 """
 
 
-def examine_installation(error: Exception | None = None) -> Iterator[Finding]:
+def examine_installation() -> Iterator[Finding]:
     """Look at versions, imports, GPU and optional parts.
-
-    Args:
-        error: Why the package itself could not be imported, if so.
 
     Yields:
         What was found, as it is found; the imports take some seconds.
     """
     yield _python()
     yield Finding('ok', f'mmpointrend {_FACTS["__version__"]} in {Path(__file__).parent}')
-    if error is not None:
-        yield Finding('FAILED', f'import mmpointrend: {error}')
     required, extras = _requirements()
     yield from _versions(required)
     answers = _probe()
@@ -131,16 +138,13 @@ def print_findings(findings: Iterator[Finding]) -> int:
     return min(failures, 1)
 
 
-def print_installation(error: Exception | None = None) -> int:
+def print_installation() -> int:
     """Print what is installed.
-
-    Args:
-        error: Why the package itself could not be imported, if so.
 
     Returns:
         Exit status: 1 if something failed.
     """
-    return print_findings(examine_installation(error))
+    return print_findings(examine_installation())
 
 
 def _python() -> Finding:
@@ -187,8 +191,8 @@ def _versions(required: list[Any]) -> Iterator[Finding]:
         return
     good = 0
     for requirement in required:
-        wanted = f'{requirement.name}{requirement.specifier}'
-        # What the neighbours' ranges are for.
+        accepted = _FACTS['NEIGHBOURS'].get(requirement.name, requirement.specifier)
+        wanted = f'{requirement.name}{accepted}'
         reason = _FACTS['REASONS'].get(requirement.name)
         why = f' ({reason})' if reason else ''
         cure = f'pip install "{wanted}"'
@@ -220,7 +224,16 @@ def _versions(required: list[Any]) -> Iterator[Finding]:
 def _probe() -> list[dict[str, Any]]:
     """Answers of a process that imports everything; the last may be a beginning, if it crashed there."""
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', _PROBE, _MARK, *_MODULES],
+        [
+            sys.executable,
+            '-W',
+            'ignore',
+            '-c',
+            _PROBE,
+            _MARK,
+            str(Path(__file__).resolve().parents[1]),
+            *_MODULES,
+        ],
         # Not from where the user is: a folder named torch or mmcv there would be imported.
         cwd=os.path.dirname(os.path.abspath(sys.executable)),
         text=True,

@@ -1,12 +1,14 @@
 # Copyright (c) The mmpointrend authors.
-"""Which run lengths are a mask."""
+"""Run lengths of masks: which are one, and those of masks of which only crops exist."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
-__all__ = ['is_decodable']
+__all__ = ['encode_changes', 'is_decodable']
 
 _COMPRESSED = re.compile(r'[0-o]+')
 # Of a run length below 2**32.
@@ -52,3 +54,36 @@ def _decompress(counts: str) -> np.ndarray | None:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
+
+
+def encode_changes(
+    regions: np.ndarray, changes: np.ndarray, sizes: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """COCO's run lengths of masks, from where they change.
+
+    Args:
+        regions: The mask of each change, ascending, shape (n,).
+        changes: Pixels that differ from the one before, numbered column by column, in ``[0, height * width]``, as
+            :func:`mmpointrend.points.run_changes` gives them, shape (n,).
+        sizes: Height and width of each mask.
+
+    Returns:
+        ``size`` and compressed ``counts`` of each mask, equal to what ``pycocotools.mask.encode`` gives for it.
+    """
+    # A mask that goes on in the next column changes twice at one pixel, that is, not at all.
+    same = np.zeros(len(changes) + 1, bool)
+    same[1:-1] = (changes[1:] == changes[:-1]) & (regions[1:] == regions[:-1])
+    kept = ~(same[1:] | same[:-1])
+    regions, changes = regions[kept], changes[kept]
+    ends = np.searchsorted(regions, np.arange(len(sizes)), side='right')
+    encoded: list[dict[str, Any]] = []
+    begin = 0
+    for (height, width), end in zip(sizes, ends.tolist(), strict=True):
+        own = changes[begin:end]
+        begin = end
+        pixels = height * width
+        # Behind the last pixel nothing is left to count.
+        bounds = own if len(own) > 0 and own[-1] == pixels else np.append(own, pixels)
+        encoded.append({'size': [height, width], 'counts': np.diff(bounds, prepend=0)})
+    # Written by pycocotools, as all readers expect them.
+    return [coco_mask.frPyObjects([mask], *mask['size'])[0] for mask in encoded]

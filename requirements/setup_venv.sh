@@ -55,7 +55,7 @@ build_mmcv() {
   check_compiler
   # nproc would answer with OMP_NUM_THREADS, which the Makefile sets.
   jobs=${MAX_JOBS:-$(env -u OMP_NUM_THREADS nproc)}
-  say "compiling mmcv $mmcv_version with $jobs jobs: 8 to 20 minutes on 2 cores, once for this torch"
+  say "compiling mmcv $mmcv_version with $jobs jobs, once for this torch"
   work=$(mktemp -d)
   report_progress "$work/build.log" &
   reporter=$!

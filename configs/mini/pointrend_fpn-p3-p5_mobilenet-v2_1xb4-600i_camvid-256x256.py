@@ -12,11 +12,8 @@ _base_ = [
 ]
 model = _base_.pointrend
 model.decode_head.coarse_head = _base_.model.decode_head
-model.decode_head.point_head.update(
-    in_channels=[_base_.channels],
-    channels=128,
-    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
-)
+model.decode_head.point_head.update(in_channels=[_base_.channels], channels=128)
+model.decode_head.point_head.loss_decode.avg_non_ignore = True
 # The paper's counts are for 512x1024 crops and 1024x2048 images. Uncertain points lie along boundaries, whose length
 # shrinks with the side of the image, not with its area.
 model.train_cfg.num_points = 1024

@@ -13,7 +13,7 @@ _base_ = [
 model = _base_.pointrend
 model.decode_head.coarse_head = _base_.model.decode_head
 model.decode_head.uncertainty = 'probabilities'
-model.decode_head.point_head.loss_decode = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+model.decode_head.point_head.loss_decode.avg_non_ignore = True
 # As many points as the coarse map of a crop has pixels.
 model.train_cfg.num_points = 48 * 48
 model.test_cfg.subdivision_steps = 4

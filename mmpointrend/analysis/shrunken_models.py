@@ -18,14 +18,14 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-__all__ = ['HEIGHT', 'META', 'WIDTH', 'batch', 'build', 'shrunken']
+__all__ = ['HEIGHT', 'META', 'WIDTH', 'batch', 'build', 'build_small', 'fit_channels', 'shrunken']
 
 SHRINKAGE = 16
 # Stride 32 makes 2x3 of it, so that ASPP's and the FPN's coarsest maps are still maps.
 HEIGHT, WIDTH = 64, 96
 META = {'ori_shape': (HEIGHT, WIDTH), 'img_shape': (HEIGHT, WIDTH), 'scale_factor': (1.0, 1.0)}
 
-_WIDTHS = ('channels', 'embed_dims', 'embed_dim')
+_WIDTHS = ('channels', 'embed_dims', 'embed_dim', 'inplanes')
 # Backbones of one width, whatever the config says.
 _FIXED = ('RegNet', 'MobileNetV2', 'MobileNetV3', 'Res2Net', 'EfficientNet')
 # Small enough as they are, and with widths that do not divide.
@@ -46,13 +46,17 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
         The small config.
     """
     small = ConfigDict(copy.deepcopy(model))
-    if all(_kind_of(backbone) not in _SMALL for backbone in _backbones(small)):
+    # The width of mmdet's shared head (C4) is fixed.
+    narrow = not (small.get('roi_head') or {}).get('shared_head') and all(
+        _kind_of(backbone) not in _SMALL for backbone in _backbones(small)
+    )
+    if narrow:
         _divide_widths(small)
     if fewer_classes:
         _take_classes(small)
     for backbone in _backbones(small):
-        _shrink_backbone(backbone)
-    preprocessor = small.get('data_preprocessor') or {}
+        _shrink_backbone(backbone, narrow)
+    preprocessor: Any = small.get('data_preprocessor') or {}
     if preprocessor.get('size') or str(preprocessor.get('type')).endswith('SegDataPreProcessor'):
         preprocessor.size = (HEIGHT, WIDTH)
     preprocessor.pop('batch_augments', None)
@@ -135,14 +139,14 @@ def _class_of(part: dict) -> Any:
     return None
 
 
-def _shrink_backbone(backbone: ConfigDict) -> None:
-    """One block a stage, and few channels."""
+def _shrink_backbone(backbone: ConfigDict, narrow: bool) -> None:
+    """One block a stage, and few channels if it is to be narrow."""
     kind = _kind_of(backbone)
     if 'depth' in backbone and 'Res' in kind:
         backbone.depth = 18 if backbone.depth < 50 else 50
-        if kind not in _FIXED:
+        if narrow and kind not in _FIXED:
             backbone.update(base_channels=4, stem_channels=4)
-        if 'groups' in backbone and kind != 'RegNet':
+        if narrow and 'groups' in backbone and kind != 'RegNet':
             backbone.update(groups=2)
     for key in ('depths', 'num_layers'):
         layers = backbone.get(key)
@@ -158,7 +162,8 @@ def _shrink_backbone(backbone: ConfigDict) -> None:
     for key in ('img_size', 'pretrain_img_size'):
         if backbone.get(key) and key == 'img_size':
             backbone[key] = (HEIGHT, WIDTH)
-    for stage in (backbone.get('extra') or {}).values():
+    extra: Any = backbone.get('extra') or {}
+    for stage in extra.values():
         if isinstance(stage, dict) and 'num_blocks' in stage:
             stage.num_modules = 1
             stage.num_blocks = type(stage.num_blocks)(1 for _ in stage.num_blocks)
@@ -236,7 +241,7 @@ def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None, times:
     """Two images with ground truth of the first and the last class, as the pipeline gives them.
 
     Args:
-        cfg: A config with 'default_scope'.
+        cfg: A config with 'model' and 'default_scope'.
         num_classes: Number of classes.
         semantic_stride: Stride of the labels of a detector's semantic branch; None where it has none.
         times: What the sides of the images are multiplied by.
@@ -246,13 +251,16 @@ def batch(cfg: Any, num_classes: int, semantic_stride: int | None = None, times:
     """
     generator = torch.Generator().manual_seed(0)
     height, width = HEIGHT * times, WIDTH * times
-    images = torch.randint(256, (2, 3, height, width), dtype=torch.uint8, generator=generator)
+    # Of pairs of images there are six.
+    channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
+    shape = (2, channels, height, width)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
     sample: Any = _instances if cfg.default_scope == 'mmdet' else _labels
     samples = [sample(num_classes, height, width) for _ in images]
     if semantic_stride is not None:
         for one in samples:
-            shape = (1, height // semantic_stride, width // semantic_stride)
-            one.gt_sem_seg = PixelData(sem_seg=torch.ones(shape, dtype=torch.long))
+            labels = torch.ones(1, height // semantic_stride, width // semantic_stride)
+            one.gt_sem_seg = PixelData(sem_seg=labels.long())
     return {'inputs': list(images), 'data_samples': samples}
 
 

@@ -25,7 +25,8 @@ class _Loaded:
         if cfg.get('visualizer') is None:
             kind = {'instance': 'DetLocalVisualizer', 'semantic': 'SegLocalVisualizer'}
             cfg.visualizer = dict(type=kind[task_of(cfg)])
-        super().__init__(model=cfg, scope=cfg.default_scope, **kwargs)
+        # Of the inferencer that this class stands before.
+        super().__init__(model=cfg, scope=cfg.default_scope, **kwargs)  # type: ignore[call-arg]
 
     def _init_model(self, cfg: Config, weights: str | None, device: str) -> BaseModel:
         return self._loaded

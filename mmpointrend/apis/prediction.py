@@ -5,7 +5,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from mmpointrend.images import Picture, Video, find_inputs, is_video, open_image
 
 __all__ = ['Sample', 'predict', 'predict_pictures']
 
-Path = str | os.PathLike[str]
-Sample = DetDataSample | SegDataSample
+Path: TypeAlias = str | os.PathLike[str]
+Sample: TypeAlias = DetDataSample | SegDataSample
 """mmdet's of instances, mmseg's of label maps."""
 
 
@@ -221,7 +221,7 @@ def _check(
 @contextmanager
 def _settings(model: BaseModel, score_thr: float | None, adaptive: bool | None) -> Iterator[None]:
     """Let the RoI head work with other settings for a while."""
-    head = getattr(model, 'roi_head', None)
+    head: Any = getattr(model, 'roi_head', None)
     with ExitStack() as undo:
         if score_thr is not None and 'score_thr' in (getattr(head, 'test_cfg', None) or {}):
             undo.callback(head.test_cfg.__setitem__, 'score_thr', head.test_cfg['score_thr'])

@@ -176,10 +176,14 @@ def _is_of_memory(error: Exception) -> bool:
 
 
 def _tell(console: Console, out: Path, reading: _Reading) -> None:
-    options = dict(highlight=False, markup=False, soft_wrap=True)
-    console.print(f'{reading.count} images and frames: {out}', **options)
-    if reading.failures:
-        errors = Console(stderr=True)
-        errors.print(f'{len(reading.failures)} could not be used:', **options)
-        for sentence in reading.failures:
-            errors.print(f'- {sentence}', **options)
+    lines = [
+        f'{len(reading.failures)} could not be used:',
+        *(f'- {one}' for one in reading.failures),
+    ]
+    _print(console, f'{reading.count} images and frames: {out}')
+    for line in lines if reading.failures else ():
+        _print(Console(stderr=True), line)
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ What a subcommand needs is imported when it runs, so that ``mmpointrend --help``
 
 import typer
 
-from mmpointrend.cli import convert_weights, demo, doctor, info, predict, test, train
+from mmpointrend.cli import convert, convert_weights, demo, doctor, info, predict, test, train
 from mmpointrend.engine.launch import run_cli
 
 __all__ = ['app', 'main']
@@ -24,6 +24,7 @@ _PASSED_ON = {'allow_extra_args': True, 'ignore_unknown_options': True, 'help_op
 app.command('predict')(predict.command)
 app.command('train', context_settings=_PASSED_ON, add_help_option=False)(train.command)
 app.command('test', context_settings=_PASSED_ON, add_help_option=False)(test.command)
+app.command('convert')(convert.command)
 app.command('convert-weights')(convert_weights.command)
 app.command('info')(info.command)
 app.command('doctor')(doctor.command)

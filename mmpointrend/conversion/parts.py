@@ -163,8 +163,9 @@ class TriedBackbone:
     """
 
     def __init__(self, cfg: Config, side: int = SIDES[0]) -> None:
-        size = cfg.model.backbone.get('img_size') or side
-        self.height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+        size: Any = cfg.model.backbone.get('img_size') or side
+        height, width = (size, size) if isinstance(size, int) else size
+        self.height = int(height)
         channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or (0, 0, 0))
         backbone = build(cfg, 'backbone')
         self._calls: dict[str, int] = {}

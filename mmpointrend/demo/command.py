@@ -66,9 +66,12 @@ def train_all(options: Options, threads: int, console: Console) -> dict[str, Fig
 
 def result_rows(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
     """Rows (title, standard, PointRend) in percent."""
-    kinds = ('standard', 'pointrend')
     return [
-        (title, *(float(factor * figures[f'{task}_{kind}'][key]) for kind in kinds))
+        (
+            title,
+            float(factor * figures[f'{task}_standard'][key]),
+            float(factor * figures[f'{task}_pointrend'][key]),
+        )
         for title, task, key, factor in ROWS
     ]
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from PIL import Image
-from torch import nn
 
 from mmpointrend.datasets.shapes.writer import PALETTE
 from mmpointrend.demo.stages import HEADS, Options, stage_config
@@ -58,7 +58,7 @@ def _write(path: Path, picture: np.ndarray) -> None:
         raise OSError(f'{path} cannot be written.')
 
 
-def _load(cfg: Config, folder: Path) -> nn.Module:
+def _load(cfg: Config, folder: Path) -> BaseModel:
     """The trained model of a stage, ready to predict."""
     model = MODELS.build(cfg.model)
     load_checkpoint(model, str(folder / 'last.pth'), map_location='cpu')
@@ -78,7 +78,7 @@ def _image(item: dict) -> np.ndarray:
 
 
 def _draw_instances(
-    models: Sequence[nn.Module], dataset: BaseDataset, index: int
+    models: Sequence[BaseModel], dataset: BaseDataset, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks of both heads on the ground-truth boxes, and the steps of the largest object."""
     item = dataset[index]
@@ -101,7 +101,7 @@ def _draw_instances(
 
 @torch.no_grad()
 def _draw_semantic(
-    models: Sequence[nn.Module], dataset: BaseDataset, index: int
+    models: Sequence[BaseModel], dataset: BaseDataset, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Label maps of both heads, and the steps of the second."""
     item = dataset[index]

@@ -210,5 +210,6 @@ def _train_and_test(
 
 def _stop_workers(loader: DataLoader) -> None:
     """End the workers of a loader; left to the garbage collector each of them takes 5 seconds."""
-    if loader._iterator is not None:
-        loader._iterator._shutdown_workers()
+    iterator: Any = loader._iterator
+    if iterator is not None:
+        iterator._shutdown_workers()

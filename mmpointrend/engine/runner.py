@@ -42,6 +42,7 @@ from mmpointrend.engine.checks import (
 from mmpointrend.engine.hooks import FiniteLossHook, LabelRangeHook
 from mmpointrend.engine.resuming_runner import ResumingRunner
 from mmpointrend.engine.saving import complain_once, naming_the_disk
+from mmpointrend.engine.sparse_results import check_mask_consumers, use_run_lengths
 from mmpointrend.errors import ConfigError
 from mmpointrend.registry import RUNNERS
 
@@ -144,6 +145,7 @@ class CheckedRunner(ResumingRunner):
         with without_pickles(model if isinstance(model, dict) else {}):
             built = super().build_model(model)
         check_model(built)
+        check_mask_consumers(built)
         share_test_cfg(built)
         return built
 
@@ -342,6 +344,7 @@ class CheckedRunner(ResumingRunner):
         Raises:
             OutputError: Something cannot be written.
         """
+        use_run_lengths(self)
         with naming_the_disk(self._some_file):
             return super().test()
 

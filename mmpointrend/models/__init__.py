@@ -18,6 +18,7 @@ from mmpointrend.models.roi_heads import (
     SCNetPointRendRoIHead,
     StandardRoIHead,
 )
+from mmpointrend.models.segmentor import PointRendSegmentor
 from mmpointrend.models.selection import build_selection
 from mmpointrend.models.taps import tapped_backbone, tapped_neck
 from mmpointrend.models.tta import SegTTAModel
@@ -36,6 +37,7 @@ __all__ = [
     'ParameterHead',
     'PointRendHead',
     'PointRendRoIHead',
+    'PointRendSegmentor',
     'SCNetPointRendRoIHead',
     'SegTTAModel',
     'SemanticPointHead',

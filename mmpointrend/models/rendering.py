@@ -1,7 +1,8 @@
 # Copyright (c) The mmpointrend authors.
 """How a config asks for rendering: the keys that mmdet's and mmseg's ``test_cfg`` know, checked once for both tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from mmpointrend.errors import ConfigError
+from mmpointrend.models.taps import Levels
 from mmpointrend.points import steps_to_reach
+from mmpointrend.points.precision import asked_dtype, rendering_dtype, without_autocast
 from mmpointrend.rules import MAX_SIDE, check, optional, whole
 
-__all__ = ['Rendering', 'check_points']
+__all__ = ['Rendering', 'check_points', 'rendering_precision']
 
 # Four times the coarsest stride that decode heads have: no config tells the size of an image's coarse prediction.
 _MAX_SCALE = 128
@@ -118,3 +121,28 @@ def check_points(points: Tensor) -> int | None:
     if not bool(((points >= 0) & (points <= 1)).all()):
         raise ValueError('points lie outside [0, 1]^2 of their region: predict those inside alone')
     return None if torch.is_grad_enabled() else points.shape[0] * points.shape[1]
+
+
+@contextmanager
+def rendering_precision(x: Sequence[Tensor]) -> Iterator[Any]:
+    """Context without autocast if the device has no instructions for its dtype.
+
+    The heads in front of the renderer would take as long as the renderer, see
+    :func:`mmpointrend.points.precision.rendering_dtype`.
+
+    Args:
+        x: Feature levels, each (B, C, H, W).
+
+    Yields:
+        The levels, in single precision in this case.
+    """
+    device = x[0].device
+    asked = asked_dtype(torch.float32, device)
+    if rendering_dtype(asked, device) == asked:
+        yield x
+        return
+    levels: Sequence[Tensor] = [level.float() for level in x]
+    if isinstance(x, Levels):
+        levels = Levels.of(levels, {name: kept.float() for name, kept in x.kept.items()})
+    with without_autocast(device):
+        yield levels

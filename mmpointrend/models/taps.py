@@ -161,7 +161,8 @@ def tapped_backbone(of: str, layers: Sequence[str], **config: Any) -> Any:
     names = listed(Rule('the name of a layer', lambda value: isinstance(value, str)))
     check({'layers': layers}, 'model.backbone', {'layers': names})
     backbone = _build('backbone', of, config)
-    modules, kept = dict(backbone.named_modules()), {}
+    modules = dict(backbone.named_modules())
+    kept: dict[str, Tensor] = {}
     for name in layers:
         if name not in modules or name == '':
             raise ConfigError(

@@ -30,6 +30,25 @@ class SegTTAModel(BaseTTAModel):
         data_preprocessor: Config of its preprocessor, where the segmentor's config has none.
     """
 
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        """Predict each augmentation and merge them; a segmentor that keeps labels alone keeps logits meanwhile.
+
+        Args:
+            data: ``inputs`` and ``data_samples`` of each augmentation.
+
+        Returns:
+            As :meth:`merge_preds`.
+        """
+        # Of mmseg's own segmentors it says nothing.
+        kept = getattr(self.module, 'keeps_logits', None)
+        if kept is None:
+            return super().test_step(data)
+        self.module.keeps_logits = True
+        try:
+            return super().test_step(data)
+        finally:
+            self.module.keeps_logits = kept
+
     def merge_preds(
         self, data_samples_list: Sequence[Sequence[SegDataSample]]
     ) -> list[SegDataSample]:

@@ -33,6 +33,7 @@ from mmpointrend.points.predictor import (
     SamplingPredictor,
     point_predictor,
 )
+from mmpointrend.points.runs import as_crops, run_changes
 from mmpointrend.points.sampling import (
     bilinear_corners,
     map_corners,
@@ -80,6 +81,7 @@ __all__ = [
     'SubdivisionStep',
     'Uncertainty',
     'UniformSelection',
+    'as_crops',
     'batches_by_resolution',
     'bilinear_corners',
     'covered_cells',
@@ -93,6 +95,7 @@ __all__ = [
     'probability_uncertainty',
     'regular_grid',
     'roi_points_to_image',
+    'run_changes',
     'sample_features',
     'sample_labels',
     'sample_masks',

@@ -112,7 +112,8 @@ def sample_features(
     """
     if reads_in_place(maps, points, map_index):
         return read_in_place(maps, points, align_corners)
-    indices, weights = map_corners(points, *maps.shape[2:], map_index, align_corners)
+    height, width = maps.shape[2:]
+    indices, weights = map_corners(points, height, width, map_index, align_corners)
     rows = for_sums(maps).permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
     return sum_rows(rows, indices, weights.to(rows.dtype)).to(maps.dtype)
 

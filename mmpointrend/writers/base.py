@@ -134,10 +134,10 @@ def _category_ids(classes: Sequence[str]) -> list[int]:
 
 def _candidates(path: str) -> Iterator[str]:
     """Names for the files of an image, the best one first."""
-    *folders, stem = [_plain(part) for part in Path(path).with_suffix('').parts]
-    stem = stem or 'image'
+    *folders, name = Path(path).parts or ['']
+    stem = _plain(Path(name).stem) or 'image'
     yield stem
-    for folder in reversed(folders):
+    for folder in map(_plain, reversed(folders)):
         if folder:
             stem = f'{folder}-{stem}'[-_LONGEST_NAME:]
             yield stem

@@ -20,7 +20,7 @@ from mmpointrend.checkpoints.saving import save_model
 from mmpointrend.engine.config_files import find_config_file
 
 NAMES = {
-    'instance': 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes',
+    'instance': 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes',
     'semantic': 'pointrend_fpn-p3-p5_r18-w16_1xb4-150i_shapes',
 }
 CLASSES = {'instance': ('object',), 'semantic': ('background', 'object')}

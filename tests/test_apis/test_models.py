@@ -16,7 +16,7 @@ from mmpointrend.engine.config_files import find_config_file
 from mmpointrend.engine.model_index import published_models
 from mmpointrend.errors import CheckpointError, ConfigError
 
-NAME = 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes'
+NAME = 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes'
 
 
 @pytest.fixture(scope='module')

@@ -171,25 +171,26 @@ def test_settings_hold_for_one_call(instance, models):
     assert dict(model.roi_head.test_cfg) == before and model.roi_head.adaptive_resolution is False
 
 
+def logits_of_views(model, image):
+    """Logits (3, 64, 64) at two scales, flipped and not, each flipped back and at the image's size."""
+    for side in (64, 96):
+        view = mmcv.imresize(image, (side, side))
+        for flip in (False, True):
+            view = view[:, ::-1].copy() if flip else view
+            logits = predict(model, view).seg_logits.data[None]
+            logits = torch.nn.functional.interpolate(logits, size=(64, 64), mode='bilinear')[0]
+            yield logits.flip(-1) if flip else logits
+
+
 def test_tta_is_the_mean_of_the_probabilities(semantic):
     model = load_model(semantic.config, semantic.weights, device='cpu')
     path = files(semantic)[0]
     image = mmcv.imread(path)
     with torch.no_grad():
         # So that every class wins somewhere.
-        bias = model.decode_head.coarse_head.conv_seg.bias
-        bias -= predict(model, path).seg_logits.data.mean((1, 2))
-    total = 0
-    for scale in (1.0, 1.5):
-        for flip in (False, True):
-            side = int(64 * scale + 0.5)
-            view = mmcv.imresize(image, (side, side))
-            view = view[:, ::-1].copy() if flip else view
-            logits = predict(model, view).seg_logits.data
-            logits = torch.nn.functional.interpolate(logits[None], size=(64, 64), mode='bilinear')[
-                0
-            ]
-            total = total + (logits.flip(-1) if flip else logits).softmax(0)
+        mean = torch.stack(list(logits_of_views(model, image))).mean((0, 2, 3))
+        model.decode_head.point_head.fc_logits.bias -= mean
+    total = sum(logits.softmax(0) for logits in logits_of_views(model, image))
     labels = predict(model, path, tta=True).pred_sem_seg.data[0]
     margin = total.topk(2, dim=0).values
     margin = margin[0] - margin[1]

@@ -15,7 +15,7 @@ from mmpointrend.checkpoints.saving import save_model
 from mmpointrend.cli import main
 from mmpointrend.engine import launch
 
-COMMANDS = ('predict', 'train', 'test', 'convert-weights', 'info', 'doctor', 'demo')
+COMMANDS = ('predict', 'train', 'test', 'convert', 'convert-weights', 'info', 'doctor', 'demo')
 NAME = 'pointrend_fpn_r50_4xb2-80k_cityscapes-512x1024'
 
 

@@ -64,12 +64,7 @@ CHANGES = {
         f'{HEAD}.mask_head.class_agnostic': True,
         f'{HEAD}.point_head.class_agnostic': True,
     },
-    'fine-p2-p3': {
-        f'{HEAD}.mask_roi_extractor.out_channels': 512,
-        f'{HEAD}.mask_roi_extractor.featmap_strides': [4, 8],
-        f'{HEAD}.mask_head.in_channels': 512,
-        f'{HEAD}.point_head.in_channels': 512,
-    },
+    'fine-p2-p3': {f'{HEAD}.mask_roi_extractor.featmap_strides': [4, 8]},
 }
 BASELINES = {
     'mask-rcnn_r50-1x_predicted-boxes_coco': {

@@ -3,7 +3,7 @@
 
 import pytest
 
-from mmpointrend.engine.detectron2 import find_config
+from mmpointrend.engine.detectron2 import build_empty, find_config
 
 
 @pytest.fixture(params=['1x', '3x'])
@@ -19,19 +19,18 @@ def test_heads(cfg):
     assert dict(head.mask_head) == dict(
         type='mmpointrend.ParameterHead',
         num_fcs=2,
-        in_channels=256,
         conv_out_channels=256,
         fc_out_channels=1024,
         l2_weight=1e-5,
     )
-    point_head = {key: value for key, value in head.point_head.items() if key != 'loss_point'}
-    assert point_head == dict(
+    assert dict(head.point_head) == dict(
         type='mmpointrend.ImplicitPointHead',
         num_fcs=3,
-        in_channels=256,
         fc_channels=256,
-        num_classes=80,
     )
+    built = build_empty(cfg).roi_head
+    assert (built.mask_head.in_channels, built.point_head.in_channels) == (256, 256)
+    assert built.point_head.num_classes == 80
 
 
 def test_training_and_rendering(cfg):

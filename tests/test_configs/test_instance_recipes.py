@@ -7,6 +7,7 @@ from mmengine.registry import DefaultScope
 from resolved_configs import CONFIGS, differences, images_per_iteration, pipeline, plain
 
 from mmpointrend.analysis.shrunken_models import build
+from mmpointrend.engine.detectron2 import build_empty
 
 COCO_1X = {'lr': 0.02, 'images': 16, 'iterations': 90000, 'drops': [60000, 80000]}
 COCO_3X = {'lr': 0.02, 'images': 16, 'iterations': 270000, 'drops': [210000, 250000]}
@@ -173,29 +174,30 @@ def test_pointrend_head(cfg, name):
         'type': 'GenericRoIExtractor',
         'aggregation': 'concat',
         'roi_layer': {'type': 'SimpleRoIAlign', 'output_size': 14},
-        'out_channels': 256,
         'featmap_strides': [4],
     }
     assert plain(roi_head.mask_head) == {
         'type': 'mmpointrend.CoarseMaskHead',
         'num_fcs': 2,
-        'in_channels': 256,
         'conv_out_channels': 256,
         'fc_out_channels': 1024,
-        'num_classes': num_classes,
         'loss_mask': loss,
     }
     assert plain(roi_head.point_head) == {
         'type': 'mmpointrend.MaskPointHead',
         'num_fcs': 3,
-        'in_channels': 256,
         'fc_channels': 256,
-        'num_classes': num_classes,
         'coarse_pred_each_layer': True,
         'loss_point': loss,
     }
     train, test = cfg.model.train_cfg.rcnn, cfg.model.test_cfg.rcnn
-    assert (train.mask_size, train.num_points) == (7, 196)
+    # What the config leaves to the other parts.
+    built = build_empty(cfg).roi_head
+    channels = 256, num_classes
+    assert built.mask_roi_extractor.out_channels == 256
+    assert (built.mask_head.in_channels, built.mask_head.num_classes) == channels
+    assert (built.point_head.in_channels, built.point_head.num_classes) == channels
+    assert (built.train_cfg.mask_size, train.num_points) == (7, 196)
     assert (train.oversample_ratio, train.importance_sample_ratio) == (3, 0.75)
     assert train.train_on_pred_boxes is True
     assert test.subdivision_steps == 5
@@ -263,6 +265,8 @@ def test_differs_from_its_baseline_in_the_mask_branch_alone(read, name):
         'model.roi_head.point_head',
         'model.train_cfg.rcnn.',
         'model.test_cfg.rcnn.',
+        # The head block that the config has taken.
+        'pointrend',
     )
     assert [path for path in changed if not path.startswith(allowed)] == []
 

@@ -10,7 +10,13 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmpointrend.analysis.shrunken_models import batch, build
+from mmpointrend.analysis.shrunken_models import (
+    batch,
+    build,
+    build_small,
+    fit_channels,
+    shrunken,
+)
 from mmpointrend.conversion import add_pointrend, convert_config
 from mmpointrend.errors import ConfigError
 
@@ -36,7 +42,7 @@ SEGMENTORS = {
     'sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py': 'FPNHead',
     'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py': 'IterativeDecodeHead',
     'bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024.py': 'FCNHead',
-    'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py': 'STDCHead',
+    'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py': 'FCNHead',
     'twins/twins_pcpvt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512.py': 'FPNHead',
     'point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py': 'FPNHead',
 }
@@ -99,8 +105,35 @@ def test_a_config_of_ones_own_is_inherited_by_its_way(tmp_path):
     with DefaultScope.overwrite_default_scope('mmdet'):
         cfg.model.backbone.init_cfg = None
         head = MODELS.build(cfg.model).roi_head
-    assert head.mask_head.num_classes == 3
+    assert head.bbox_head.num_classes == 3
     assert head.mask_head.class_agnostic and head.point_head.class_agnostic
+
+
+SWAPPED = {
+    'PAFPN': "neck=dict(type='PAFPN')",
+    'NAS-FPN': "neck=dict(_delete_=True, type='NASFPN', in_channels=[256, 512, 1024, 2048], out_channels=256,"
+    " num_outs=5, stack_times=1, norm_cfg=dict(type='BN'))",
+    'MobileNetV2': "backbone=dict(_delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 7)),"
+    ' neck=dict(in_channels=[24, 32, 96, 1280])',
+    'deformable': "backbone=dict(dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),"
+    ' stage_with_dcn=(False, True, True, True))',
+}
+
+
+@pytest.mark.parametrize('part', SWAPPED)
+def test_parts_of_a_detector_may_be_swapped(tmp_path, part):
+    base = tmp_path / 'base.py'
+    base.write_text(
+        f"_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\nmodel = dict({SWAPPED[part]})\n"
+    )
+    cfg = convert_config(base, tmp_path / 'new.py')
+    _few_points(cfg.model.train_cfg)
+    small = shrunken(cfg.model, fewer_classes=True)
+    fit_channels(small, 'mmdet')
+    model = build_small(small, 'mmdet').train()
+    losses = model(**model.data_preprocessor(batch(cfg, 5), True), mode='loss')
+    total, _ = model.parse_losses(losses)
+    assert losses['loss_point'] > 0 and total.isfinite()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +170,7 @@ def test_losses_of_the_coarse_head_are_those_of_points(tmp_path):
         'model = dict(decode_head=dict(\n'
         "    sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100),\n"
         '    loss_decode=[\n'
-        "        dict(_delete_=True, type='CrossEntropyLoss', class_weight=[1.0] * 18 + [2.0]),\n"
+        "        dict(type='CrossEntropyLoss', class_weight=[1.0] * 18 + [2.0]),\n"
         "        dict(type='DiceLoss', loss_weight=0.5), dict(type='BoundaryLoss')]))\n"
     )
     cfg = convert_config(base, tmp_path / 'new.py')
@@ -183,7 +216,7 @@ def test_losses_of_the_coarse_head_are_those_of_points(tmp_path):
         ('nopackage::nothing.py', 'nopackage, which is not installed'),
         ('mmpointrend::shapes/pointrend_fpn_r18-w16_1xb4-150i_shapes.py', 'has PointRend already'),
         (
-            'mmpointrend::shapes/pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes.py',
+            'mmpointrend::shapes/pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes.py',
             'has PointRend already',
         ),
     ],

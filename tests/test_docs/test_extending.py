@@ -17,6 +17,7 @@ from tiny_heads import (
 )
 
 import mmpointrend.models  # noqa: F401
+from mmpointrend.engine.detectron2 import build_empty, find_config
 from mmpointrend.registry import MODELS, POINT_SELECTIONS
 
 
@@ -59,3 +60,26 @@ def test_a_selection_strategy_of_ones_own():
         train_cfg={'num_points': 50, 'point_selection': strategy},
     )
     assert model.loss(*semantic_batch())['decode.point.loss_ce'] > 0
+
+
+def _model_by(repo, words):
+    """The reference model, changed by the page's block that has these words, without memory for its weights."""
+    page = (repo / 'docs' / 'extending.md').read_text()
+    (code,) = (code for code in re.findall(r'```python\n(.*?)```', page, re.S) if words in code)
+    found = {}
+    exec(compile(code, 'docs/extending.md', 'exec'), found)
+    cfg = find_config('pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco')
+    cfg.merge_from_dict({'model': found['model']})
+    return build_empty(cfg).roi_head
+
+
+def test_a_coarse_head_of_mmdets(repo):
+    head = _model_by(repo, "type='FCNMaskHead'")
+    assert type(head.mask_head).__name__ == 'FCNMaskHead'
+    assert (head.mask_head.in_channels, head.mask_head.num_classes) == (256, 80)
+    assert (head.train_cfg.mask_size, head.rendering.steps) == (28, 3)
+
+
+def test_a_dataset_of_ones_own_is_one_number(repo):
+    head = _model_by(repo, "'nucleus'")
+    assert {part.num_classes for part in (head.bbox_head, head.mask_head, head.point_head)} == {2}

@@ -19,7 +19,7 @@ from mmpointrend.cli import main
 from mmpointrend.engine.config_files import read_config
 
 MODELS_OF_DEMO = {
-    'mask_pointrend': 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-150i_shapes',
+    'mask_pointrend': 'pointrend_mask-rcnn_r18-w16_fpn_1xb4-600i_shapes',
     'semantic_pointrend': 'pointrend_fpn-p3-p5_r18-w16_1xb4-150i_shapes',
 }
 

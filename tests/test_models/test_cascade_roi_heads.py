@@ -17,7 +17,6 @@ from tiny_heads import (
     build_roi_head,
     detections,
     feature_levels,
-    predict,
     roi_head_config,
     spread,
     training_batch,
@@ -340,7 +339,29 @@ def test_settings_of_a_stage_are_named():
         build_roi_head(config)
 
 
-def test_predictions_of_the_whole_head():
-    head = build_roi_head(cascade_config())
-    x = feature_levels()
-    assert [len(masks) for masks in predict(head, x, detections([2, 1]))] == [2, 1]
+@pytest.mark.parametrize('name', CONFIGS)
+def test_two_steps_of_training_and_a_prediction(name):
+    torch.manual_seed(0)
+    head = build_roi_head(CONFIGS[name]()).train()
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.01)
+    before = {key: value.clone() for key, value in head.state_dict().items()}
+    for _ in range(2):
+        losses = losses_of(head, feature_levels(), (2, 1), name != 'cascade')
+        loss = sum(value for key, value in losses.items() if 'loss' in key)
+        assert loss.isfinite()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    changed = {
+        key.split('.')[0]
+        for key, value in head.state_dict().items()
+        if (value != before[key]).any()
+    }
+    assert {'bbox_head', 'mask_head', 'point_head'} <= changed
+    head.eval()
+    head.test_cfg.update(score_thr=0.0, max_per_img=5)
+    samples, proposals = training_batch((2, 1))
+    with torch.no_grad():
+        results = head.predict(tuple(feature_levels()), proposals, samples, rescale=True)
+    for found in results:
+        assert found.masks.shape == (len(found), HEIGHT, WIDTH) and len(found) == 5

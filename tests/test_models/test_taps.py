@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS as MMSEG_MODELS
 from tiny_heads import build_segmentor, fpn_head, point_head, pointrend, semantic_batch
 
+from mmpointrend.engine.checks.settings import check_model, single_pixel_norms
 from mmpointrend.errors import ConfigError
 
 BACKBONE = {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'norm_cfg': {'type': 'BN'}}
@@ -112,3 +113,13 @@ def test_a_layer_that_the_backbone_lacks_is_refused():
     backbone = _tapped(BACKBONE, 'TappedBackbone', layers=['res2'])
     with pytest.raises(ConfigError, match=r"layers names 'res2', which ResNet.*layer1"):
         build_segmentor(pointrend(), backbone=backbone)
+
+
+def test_the_runners_look_at_a_model_sees_levels_that_are_kept():
+    neck = _tapped(NECK, 'TappedNeck')
+    model = build_segmentor(pointrend(fpn_head(), _points_of('backbone.0')), neck=neck)
+    check_model(model)
+    assert single_pixel_norms(model) == []
+    model = build_segmentor(pointrend(fpn_head(), _points_of('backbone.0', 16)), neck=neck)
+    with pytest.raises(ConfigError, match=r'set in_channels to \[8\]'):
+        check_model(model)

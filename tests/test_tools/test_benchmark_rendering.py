@@ -3,6 +3,7 @@
 
 import importlib
 import json
+import time
 
 import numpy as np
 import pytest
@@ -39,6 +40,11 @@ CASES = (
     'training-mask2former',
     'model-instance',
     'model-semantic',
+    'rle-coco',
+    'labels-s4-smooth',
+    'labels-s16-random',
+    'model-instance-json',
+    'model-semantic-labels',
 )
 
 
@@ -133,6 +139,26 @@ def test_peak_counts_what_is_allocated(tool):
     assert tool.peak_bytes(lambda: torch.ones(25_000_000), 'cpu') > 9e7
 
 
+def test_a_slow_row_is_called_less(tool):
+    timing = importlib.import_module('rendering_timing')
+    calls = {'slow': 0, 'quick': 0}
+
+    def run(name, seconds):
+        calls[name] += 1
+        time.sleep(seconds)
+
+    rows = timing.alternate(
+        {'slow': lambda: run('slow', 0.05), 'quick': lambda: run('quick', 0.0)}, 6, 'cpu', 0.08
+    )
+    assert calls == {'slow': 2, 'quick': 6}
+    assert [rows[name]['rounds'] for name in calls] == [2, 6]
+
+
+def test_end_products_are_cases(tool, workloads):
+    assert set(workloads.END_PRODUCTS) <= set(workloads.CASES)
+    assert tool.parse_args(['--end-products']).cases == list(workloads.END_PRODUCTS)
+
+
 def test_command(tool, tmp_path, monkeypatch, capsys):
     out, curves, picture = (tmp_path / name for name in ('out.json', 'curves.json', 'curves.png'))
     arguments = ['--cases', 'semantic-s4-smooth', '--variants', 'lossless', '--rounds', '2']
@@ -147,6 +173,8 @@ def test_command(tool, tmp_path, monkeypatch, capsys):
     for row in result['rows']:
         assert row['q1'] <= row['median'] <= row['q3']
         assert f'{row["median"]:.4f}' in printed
+        assert row['cpu'] and isinstance(row['bf16_units'], bool)
+    assert 'bf16 units, 1 threads' in printed
     panels = json.loads(curves.read_text())['curves']
     assert panels.keys() == {'RoIs', 'classes', 'output side', 'N'}
     for points in panels.values():

@@ -35,14 +35,14 @@ def test_outcomes_are_kept_and_not_found_out_again(tool, tmp_path, monkeypatch):
         return {'outcome': tool.FAULT if 'r50' in config.name else tool.WORKS}
 
     monkeypatch.setattr(tool, 'outcome_of', outcome)
-    words = ['fast_scnn', 'fcn-d6_r50b-d16_4xb2-40k', 'erfnet']
+    words = ['fast_scnn', 'fcn_r50-d8_4xb2-40k_cityscapes-512x1024', 'erfnet']
     results = tool.sweep(out, words, retry=False, cache=tmp_path)
     assert len(results) == len(tried) == 3 and json.loads(out.read_text()) == results
     tool.sweep(out, words, retry=False, cache=tmp_path)
     assert len(tried) == 3
     tool.sweep(out, words, retry=True, cache=tmp_path)
     assert [name for name, count in Counter(tried).items() if count == 2] == [
-        'fcn/fcn-d6_r50b-d16_4xb2-40k_cityscapes-512x1024.py'
+        'fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'
     ]
 
 

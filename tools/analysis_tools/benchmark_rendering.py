@@ -7,13 +7,14 @@ implementation in a process of its own; in training, gradients of features and p
 complete, for all implementations hold the same ones.
 
 Usage: python tools/analysis_tools/benchmark_rendering.py [--cases CASE ...] [--variants VARIANT ...] [--memory]
-       [--out results.json] [--curves curves.json --plot curves.png]
+       [--end-products] [--out results.json] [--curves curves.json --plot curves.png]
 """
 
 import argparse
 import ctypes
 import gc
 import json
+import math
 import os
 import platform
 import resource
@@ -28,11 +29,12 @@ import torch
 from rendering_curves import curves, plot
 from rendering_inputs import CONV, LOSSLESS, PEER, VARIANTS, Case
 from rendering_timing import CLOCKS, alternate, build_all
-from rendering_workloads import CASES, make_case
+from rendering_workloads import CASES, END_PRODUCTS, make_case
 from rich.console import Console
 from rich.table import Table
 
 from mmpointrend.engine.launch import run_cli
+from mmpointrend.points.precision import is_native
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -50,19 +52,30 @@ def environment(device: str) -> dict[str, Any]:
         info = ''
     lines = dict(line.split(':', 1) for line in info.splitlines() if ':' in line)
     fields = {key.strip(): value.strip() for key, value in lines.items()}
-    flags = fields.get('flags', '').split()
     cuda = device.startswith('cuda')
     return {
         **{name: version(name) for name in ('torch', 'mmdet', 'mmsegmentation')},
         'device': torch.cuda.get_device_name(device) if cuda else 'cpu',
         'cpu': fields.get('model name', platform.processor()),
-        'cpu_native_bf16': 'avx512_bf16' in flags or 'amx_bf16' in flags,
+        'cpu_native_bf16': is_native(torch.bfloat16, 'cpu'),
         'threads': torch.get_num_threads(),
     }
 
 
+def _processor(facts: dict[str, Any]) -> str:
+    """What a table is of."""
+    units = 'with' if facts['cpu_native_bf16'] else 'without'
+    place = facts['device'] if facts['device'] != 'cpu' else f'{facts["cpu"]} {units} bf16 units'
+    return f'{place}, {facts["threads"]} threads'
+
+
 def measure(
-    case: Case, variants: Sequence[str], rounds: int, device: str, clock: str = 'wall'
+    case: Case,
+    variants: Sequence[str],
+    rounds: int,
+    device: str,
+    row_seconds: float = math.inf,
+    clock: str = 'wall',
 ) -> list[dict[str, Any]]:
     """Times and agreement of a case.
 
@@ -71,6 +84,7 @@ def measure(
         variants: Names of ours that are wanted.
         rounds: Number of timed calls of each.
         device: Where they run.
+        row_seconds: Timed calls of one implementation end after this time, with two calls at least.
         clock: 'wall', or 'cpu' for the seconds of this process.
 
     Returns:
@@ -92,7 +106,7 @@ def measure(
             if name == 'floor' or any(run.endswith('bf16') for run in runs):
                 runs[name] = case.floor(dtype)
                 runs[name]()
-    times = alternate(runs, rounds, device, clock)
+    times = alternate(runs, rounds, device, row_seconds, clock)
     rows: list[dict[str, Any]] = []
     for name in (PEER, *(v for v in case.variants if v in variants), 'floor', 'floor-bf16'):
         if name in missing:
@@ -224,6 +238,9 @@ def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             'ratio',
             'over_floor',
             'peak_bytes',
+            'rounds',
+            'cpu',
+            'bf16_units',
         }
         agreement = ', '.join(f'{k} {v:.3g}' for k, v in row.items() if k not in known)
         result.add_row(
@@ -251,7 +268,20 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help=', '.join(CASES),
     )
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument(
+        '--end-products',
+        dest='cases',
+        action='store_const',
+        const=list(END_PRODUCTS),
+        help='the cases that end with what people keep',
+    )
     parser.add_argument('--rounds', type=int, default=10, help='timed calls of each implementation')
+    parser.add_argument(
+        '--row-seconds',
+        type=float,
+        default=10.0,
+        help='after so many seconds an implementation is called no more (two calls at least)',
+    )
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
@@ -291,12 +321,14 @@ def main() -> None:
             args.variants,
             args.rounds,
             args.device,
+            args.row_seconds,
             args.clock,
         )
         for row in case_rows:
+            row.update(cpu=facts['cpu'], bf16_units=facts['cpu_native_bf16'])
             if args.memory and 'median' in row and not row['implementation'].startswith('floor'):
                 row['peak_bytes'] = memory_of(name, row['implementation'], args.device, args.shrink)
-        console.print(table(case_rows, name))
+        console.print(table(case_rows, f'{name}, {_processor(facts)}'))
         rows.extend(case_rows)
     if args.out:
         args.out.write_text(json.dumps({'environment': facts, 'rows': rows}, indent=1))

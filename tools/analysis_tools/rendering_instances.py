@@ -1,6 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """Instance cases of ``benchmark_rendering.py``: R RoIs, K classes, N points of a step, against mmdet."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.mask import BitmapMasks, encode_mask_results
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
 from rendering_inputs import (
     CONV,
     LOSSLESS,
@@ -51,6 +53,7 @@ class Instances:
         image: Height and width in pixels, of the network's input and of the original image.
         num_points: N.
         steps: Doublings from a coarse mask of 7x7.
+        encoded: Whether masks end as COCO's run lengths.
     """
 
     rois: int
@@ -58,6 +61,7 @@ class Instances:
     image: tuple[int, int]
     num_points: int = 28 * 28
     steps: int = 5
+    encoded: bool = False
 
     def shrunk(self, by: int) -> 'Instances':
         """The same with ``by`` times fewer RoIs, classes, points and pixels a side."""
@@ -69,6 +73,7 @@ class Instances:
             shrunk_image(self.image, by),
             max(self.num_points // by, 49),
             max(self.steps - int(math.log2(by)), 2),
+            self.encoded,
         )
 
 
@@ -139,8 +144,9 @@ def _instance_model(implementation: str, classes: int) -> ConfigDict:
     config = Config.fromfile(MODEL_CONFIGS / 'pointrend_mask-rcnn_r50-caffe_fpn.py').model
     for head in ('bbox_head', 'mask_head', 'point_head'):
         config.roi_head[head].num_classes = classes
-    # mmdet has no such option.
-    config.train_cfg.rcnn.train_on_pred_boxes = False
+    # mmdet has no such option, and asks for what ours take from other parts.
+    config.train_cfg.rcnn.update(train_on_pred_boxes=False, mask_size=7)
+    config.roi_head.mask_roi_extractor.out_channels = 256
     if implementation.startswith('adaptive'):
         config.test_cfg.rcnn.adaptive_resolution = True
     return ConfigDict(to_peer(config)) if implementation == PEER else config
@@ -163,6 +169,8 @@ def build_roi_head(implementation: str, sizes: Instances, device: str) -> Any:
     model = _instance_model(implementation, sizes.classes)
     test_cfg = model.test_cfg.rcnn
     test_cfg.update(subdivision_num_points=sizes.num_points, subdivision_steps=sizes.steps)
+    if sizes.encoded and implementation != PEER:
+        test_cfg.mask_output = 'rle'
     # Boxes are given: the box head is built, but never run.
     model.roi_head.bbox_head.fc_out_channels = 8
     config = ConfigDict(model.roi_head, train_cfg=model.train_cfg.rcnn, test_cfg=test_cfg)
@@ -174,8 +182,16 @@ def build_roi_head(implementation: str, sizes: Instances, device: str) -> Any:
     return head.eval().to(device)
 
 
-def _mask_agreement(ours: Tensor, peer: Tensor, boxes: Tensor) -> dict[str, float]:
+def _as_bitmaps(masks: Any) -> Tensor:
+    """Masks (R, H, W), of run lengths as well."""
+    if isinstance(masks, Tensor):
+        return masks
+    return torch.from_numpy(coco_mask.decode([dict(mask) for mask in masks])).permute(2, 0, 1) > 0
+
+
+def _mask_agreement(ours: Any, peer: Any, boxes: Tensor) -> dict[str, float]:
     """Share of pixels that differ, of the output and of the boxes' pixels, and mean IoU of masks (R, H, W)."""
+    ours, peer = _as_bitmaps(ours), _as_bitmaps(peer)
     different = int((ours != peer).sum())
     in_boxes = float((boxes[:, 2:] - boxes[:, :2]).prod(1).sum())
     both, either = (ours & peer).sum((1, 2)), (ours | peer).sum((1, 2))
@@ -207,14 +223,16 @@ def instance_case(name: str, sizes: Instances, device: str) -> Case:
         device
     )
 
-    def build(implementation: str) -> Callable[[], Tensor]:
+    def build(implementation: str) -> Callable[[], Any]:
         head = build_roi_head(implementation, sizes, device)
 
         @torch.no_grad()
-        def run() -> Tensor:
+        def run() -> Any:
             results = InstanceData(bboxes=boxes.clone(), labels=labels)
             with precision(implementation, device):
                 head.predict_mask((level,), [meta], [results], rescale=True)
+            if sizes.encoded and implementation == PEER:
+                return encode_mask_results(results.masks.cpu().numpy())
             return results.masks
 
         return run
@@ -292,8 +310,14 @@ def training_instance_case(device: str, shrink: int) -> Case:
     )
 
 
-def model_instance_case(device: str, shrink: int) -> Case:
-    """Mask R-CNN R50-FPN from image to masks, 80 classes, 100 detections: PointRend, and its own head beside it."""
+def model_instance_case(device: str, shrink: int, as_json: bool = False) -> Case:
+    """Mask R-CNN R50-FPN from image to masks, 80 classes, 100 detections: PointRend, and its own head beside it.
+
+    Args:
+        device: Where it runs.
+        shrink: What sizes are divided by.
+        as_json: Whether the end is the text of COCO's results instead, by ours without bitmaps.
+    """
     image = shrunk_image((800, 1216), shrink)
     inputs = smooth_features((1, 3, *image), device)
     meta = {'ori_shape': image, 'img_shape': image, 'scale_factor': (1.0, 1.0)}
@@ -303,6 +327,8 @@ def model_instance_case(device: str, shrink: int) -> Case:
         config = _conv_model(CONV[implementation]) if conv else _instance_model(implementation, 80)
         # Scores of random weights are about 1/81: without a threshold there are 100 detections.
         config.test_cfg.rcnn.update(score_thr=0.0, max_per_img=max(100 // shrink, 2))
+        if as_json and implementation != PEER:
+            config.test_cfg.rcnn.mask_output = 'rle'
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MMDET_MODELS.build(config)
         if conv:
@@ -317,17 +343,50 @@ def model_instance_case(device: str, shrink: int) -> Case:
         def run() -> Any:
             sample = DetDataSample(metainfo=meta)
             with DefaultScope.overwrite_default_scope('mmdet'), precision(implementation, device):
-                return model.predict(inputs, [sample])[0].pred_instances
+                found = model.predict(inputs, [sample])[0].pred_instances
+            return _coco_json(found) if as_json else found
 
         return run
 
     def compare(ours: Any, peer: Any) -> dict[str, float]:
+        if as_json:
+            masks = [
+                _as_bitmaps([row['segmentation'] for row in json.loads(text)])
+                for text in (ours, peer)
+            ]
+            return {'differing_pixels': float((masks[0] != masks[1]).float().mean())}
         if len(ours.masks) != len(peer.masks):
             return {'differing_pixels': math.nan}
         return {'differing_pixels': float((ours.masks != peer.masks).float().mean())}
 
     # mmcv's non-maximum suppression takes no bfloat16 on a CPU.
+    if as_json:
+        return Case('model-instance-json', build, (LOSSLESS, 'adaptive'), compare)
     return Case('model-instance', build, (LOSSLESS, 'adaptive', *CONV), compare)
+
+
+def _coco_json(found: InstanceData) -> str:
+    """COCO's results of an image, as ``CocoMetric`` writes them."""
+    masks = found.masks
+    encoded = encode_mask_results(masks.cpu().numpy()) if isinstance(masks, Tensor) else masks
+    return json.dumps(
+        [
+            {
+                'image_id': 1,
+                'category_id': label + 1,
+                'score': score,
+                'bbox': [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                'segmentation': {'size': mask['size'], 'counts': mask['counts'].decode()},
+            }
+            for label, score, box, mask in zip(
+                found.labels.tolist(),
+                found.scores.tolist(),
+                found.bboxes.tolist(),
+                encoded,
+                strict=True,
+            )
+        ]
+    )
 
 
 def load_normal_boxes(model: Any) -> None:

@@ -3,8 +3,9 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.structures import SegDataSample
 from rendering_inputs import (
@@ -36,6 +38,10 @@ from rendering_inputs import (
 )
 from torch import Tensor, nn
 
+from mmpointrend.models import PointRendHead
+from mmpointrend.models.decode_heads.placement import Placement
+from mmpointrend.points.bands import labels_of
+
 
 @dataclass(frozen=True)
 class Semantics:
@@ -48,6 +54,7 @@ class Semantics:
         num_points: N.
         logits: 'smooth' or 'random'.
         classes: K.
+        labels: Whether the end is a label map of the original image instead of logits.
     """
 
     image: tuple[int, int]
@@ -56,12 +63,13 @@ class Semantics:
     num_points: int
     logits: str
     classes: int = 19
+    labels: bool = False
 
     def shrunk(self, by: int) -> 'Semantics':
         """The same with ``by`` times fewer pixels a side and ``by**2`` times fewer points."""
         points = max(self.num_points // by**2, 16)
         image = shrunk_image(self.image, by)
-        return Semantics(image, self.stride, self.steps, points, self.logits, self.classes)
+        return replace(self, image=image, num_points=points)
 
 
 def class_logits(sizes: Semantics, device: str) -> Tensor:
@@ -133,6 +141,8 @@ def semantic_case(name: str, sizes: Semantics, device: str) -> Case:
         if implementation == PEER:
             point = point.eval().to(device)
             call = partial(point.predict, [level], coarse, metas, test_cfg)
+            if sizes.labels:
+                call = partial(_stock_labels, call, metas)
         else:
             given = {
                 'type': GivenLogits,
@@ -144,6 +154,8 @@ def semantic_case(name: str, sizes: Semantics, device: str) -> Case:
             }
             head = _our_decode_head(given, point, sizes.classes).eval().to(device)
             call = partial(head.predict, [level, coarse], metas, test_cfg)
+            if sizes.labels:
+                call = partial(_labels_by_bands, head, [level, coarse], metas, test_cfg)
 
         @torch.no_grad()
         def run() -> Tensor:
@@ -153,7 +165,9 @@ def semantic_case(name: str, sizes: Semantics, device: str) -> Case:
         return run
 
     def compare(ours: Tensor, peer: Tensor) -> dict[str, float]:
-        different = (ours.argmax(dim=1) != peer.argmax(dim=1)).float().mean()
+        if not sizes.labels:
+            ours, peer = ours.argmax(dim=1), peer.argmax(dim=1)
+        different = (ours != peer).float().mean()
         return {'differing_pixels': float(different)}
 
     points = predicted_points(coarse.shape[2:], sizes.num_points, sizes.steps)
@@ -164,6 +178,23 @@ def semantic_case(name: str, sizes: Semantics, device: str) -> Case:
         compare,
         partial(gemms, [min(points, level[0, 0].numel()), points, points], device),
     )
+
+
+def _stock_labels(predict: Callable[[], Tensor], metas: list[dict]) -> Tensor:
+    """Labels (height, width) by mmseg's segmentor, from the logits that its head predicts."""
+    segmentor: Any = SimpleNamespace(align_corners=False)
+    samples = [SegDataSample(metainfo=metas[0])]
+    (found,) = BaseSegmentor.postprocess_result(segmentor, predict(), samples)
+    return found.pred_sem_seg.data[0]
+
+
+def _labels_by_bands(
+    head: PointRendHead, inputs: list[Tensor], metas: list[dict], test_cfg: ConfigDict
+) -> Tensor:
+    """Labels (height, width) as ``PointRendSegmentor`` makes them."""
+    bands = head.predict_bands(inputs, metas, test_cfg)
+    assert bands is not None
+    return labels_of(Placement.of(metas[0]).original(bands[0], align_corners=False))
 
 
 def _blocks_of_labels(height: int, width: int, classes: int, device: str) -> SegDataSample:
@@ -234,8 +265,14 @@ def training_semantic_case(device: str, shrink: int) -> Case:
     )
 
 
-def model_semantic_case(device: str, shrink: int) -> Case:
-    """SemanticFPN R50 with PointRend from image to labels, 19 classes."""
+def model_semantic_case(device: str, shrink: int, as_labels: bool = False) -> Case:
+    """SemanticFPN R50 with PointRend from image to labels, 19 classes.
+
+    Args:
+        device: Where it runs.
+        shrink: What sizes are divided by.
+        as_labels: Whether ours makes labels by rows, without logits of the original image.
+    """
     image = shrunk_image((1024, 2048), shrink)
     inputs = smooth_features((1, 3, *image), device)
     meta = {'ori_shape': image, 'img_shape': image, 'pad_shape': image}
@@ -252,6 +289,8 @@ def model_semantic_case(device: str, shrink: int) -> Case:
             point.update(type='PointHead', num_classes=19, align_corners=False, dropout_ratio=-1)
             config.decode_head = [head.coarse_head, point]
             config.update(type='CascadeEncoderDecoder', num_stages=2)
+        elif as_labels:
+            config.type = 'mmpointrend.PointRendSegmentor'
         with DefaultScope.overwrite_default_scope('mmseg'):
             model = revert_sync_batchnorm(MMSEG_MODELS.build(config))
         head = model.decode_head
@@ -271,4 +310,5 @@ def model_semantic_case(device: str, shrink: int) -> Case:
     def compare(ours: Tensor, peer: Tensor) -> dict[str, float]:
         return {'differing_pixels': float((ours != peer).float().mean())}
 
-    return Case('model-semantic', build, (LOSSLESS, 'lossless-bf16'), compare)
+    name = 'model-semantic-labels' if as_labels else 'model-semantic'
+    return Case(name, build, (LOSSLESS, 'lossless-bf16'), compare)

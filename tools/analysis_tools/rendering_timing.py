@@ -1,6 +1,7 @@
 # Copyright (c) The mmpointrend authors.
 """Times of several implementations in turn, for ``benchmark_rendering.py``."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,8 +28,16 @@ def timed(run: Callable[[], Any], device: str, clock: str = 'wall') -> float:
     return CLOCKS[clock]() - start
 
 
+# Calls of each that no limit of time takes away, for there is no median of less.
+_FEWEST = 2
+
+
 def alternate(
-    runs: dict[str, Callable[[], Any]], rounds: int, device: str, clock: str = 'wall'
+    runs: dict[str, Callable[[], Any]],
+    rounds: int,
+    device: str,
+    row_seconds: float = math.inf,
+    clock: str = 'wall',
 ) -> dict[str, dict[str, float]]:
     """Time functions in turn.
 
@@ -36,19 +45,21 @@ def alternate(
         runs: The functions, which have been called before.
         rounds: Number of calls of each.
         device: Where they run.
+        row_seconds: A function whose calls have taken longer than this together is called no more, after two calls.
         clock: One of ``CLOCKS``.
 
     Returns:
-        Median and quartiles of each in seconds.
+        Median and quartiles of each in seconds, and its number of calls.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            seconds[name].append(timed(run, device, clock))
+            if len(seconds[name]) < _FEWEST or sum(seconds[name]) < row_seconds:
+                seconds[name].append(timed(run, device, clock))
     summary = {}
     for name, values in seconds.items():
         low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
-        summary[name] = {'median': median(values), 'q1': low, 'q3': high}
+        summary[name] = {'median': median(values), 'q1': low, 'q3': high, 'rounds': len(values)}
     return summary
 
 

@@ -4,6 +4,9 @@
 ``shrink`` divides sizes, to try a case in a second.
 """
 
+from dataclasses import replace
+from functools import partial
+
 from rendering_inputs import Case
 from rendering_instances import (
     Instances,
@@ -24,11 +27,19 @@ INSTANCES = {
     'instance-cityscapes': Instances(30, 8, (1024, 2048)),
     'instance-lvis': Instances(300, 1203, (800, 1216)),
 }
+INSTANCES |= {
+    name.replace('instance', 'rle'): replace(sizes, encoded=True)
+    for name, sizes in INSTANCES.items()
+}
 SEMANTICS = {
     'semantic-s4-smooth': Semantics((1024, 2048), 4, 2, 8192, 'smooth'),
     'semantic-s4-random': Semantics((1024, 2048), 4, 2, 8192, 'random'),
     'semantic-s16-smooth': Semantics((1024, 2048), 16, 4, 8096, 'smooth'),
     'semantic-s16-random': Semantics((1024, 2048), 16, 4, 8096, 'random'),
+}
+SEMANTICS |= {
+    name.replace('semantic', 'labels'): replace(sizes, labels=True)
+    for name, sizes in SEMANTICS.items()
 }
 OTHERS = (
     'training-instance',
@@ -36,6 +47,20 @@ OTHERS = (
     'training-mask2former',
     'model-instance',
     'model-semantic',
+    'model-instance-json',
+    'model-semantic-labels',
+)
+# From features to what people keep, and the training that has such a row: one table in a few minutes.
+END_PRODUCTS = (
+    'rle-coco',
+    'rle-lvis',
+    'labels-s4-smooth',
+    'labels-s4-random',
+    'labels-s16-smooth',
+    'labels-s16-random',
+    'training-instance',
+    'model-instance-json',
+    'model-semantic-labels',
 )
 CASES = (*INSTANCES, *SEMANTICS, *OTHERS)
 
@@ -62,5 +87,7 @@ def make_case(name: str, device: str = 'cpu', shrink: int = 1) -> Case:
         'training-mask2former': training_mask2former_case,
         'model-instance': model_instance_case,
         'model-semantic': model_semantic_case,
+        'model-instance-json': partial(model_instance_case, as_json=True),
+        'model-semantic-labels': partial(model_semantic_case, as_labels=True),
     }
     return makers[name](device, shrink)

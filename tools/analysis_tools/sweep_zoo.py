@@ -95,7 +95,9 @@ def try_model(cfg: Config) -> None:
     semantic = getattr(getattr(model, 'roi_head', None), 'semantic_head', None)
     stride = 8 if semantic is not None else 1 if 'semantic_head' in cfg.model else None
     # One pools windows of 49 x 49 cells, the other wants maps as large as its kernel.
-    large = 8 if 'LRASPPHead' in repr(cfg.model) else 2 if "'type': 'DCN'" in repr(cfg.model) else 1
+    text = repr(cfg.model)
+    small_maps = not any(f"'type': '{kind}'" in text for kind in ('DCN', 'SAC'))
+    large = 8 if 'LRASPPHead' in text else 1 if small_maps else 2
     if large > 1 and not detector:
         model.data_preprocessor.size = (HEIGHT * large, WIDTH * large)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
@@ -111,6 +113,8 @@ def try_model(cfg: Config) -> None:
             raise RuntimeError(f'no loss of points among {sorted(losses)}')
         optimizer.zero_grad()
         total.backward()
+        # Losses of random weights are large: a step must not throw them away.
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1)
         optimizer.step()
     model.eval()
     data = batch(cfg, classes, times=large)

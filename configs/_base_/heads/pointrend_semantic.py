@@ -5,8 +5,15 @@ pointrend = dict(
     decode_head=dict(
         _delete_=True,
         type='mmpointrend.PointRendHead',
-        point_head=dict(in_channels=[256], in_index=[0]),
+        point_head=dict(
+            in_channels=[256],
+            in_index=[0],
+            channels=256,
+            num_fcs=3,
+            coarse_pred_each_layer=True,
+            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        ),
     ),
     train_cfg=dict(num_points=2048, oversample_ratio=3, importance_sample_ratio=0.75),
-    test_cfg=dict(subdivision_steps=2, subdivision_num_points=8096),
+    test_cfg=dict(subdivision_steps=2, subdivision_num_points=8096, scale_factor=2),
 )

@@ -5,8 +5,17 @@ model = dict(
     roi_head=dict(
         type='mmpointrend.ImplicitPointRendRoIHead',
         # The coarse head's layers, with the parameters of the point head's MLP in the place of a mask.
-        mask_head=dict(_delete_=True, type='mmpointrend.ParameterHead'),
-        point_head=dict(_delete_=True, type='mmpointrend.ImplicitPointHead'),
+        mask_head=dict(
+            _delete_=True,
+            type='mmpointrend.ParameterHead',
+            num_fcs=2,
+            conv_out_channels=256,
+            fc_out_channels=1024,
+            l2_weight=1e-5,
+        ),
+        point_head=dict(
+            _delete_=True, type='mmpointrend.ImplicitPointHead', num_fcs=3, fc_channels=256
+        ),
     ),
     train_cfg=dict(
         rcnn=dict(point_selection=dict(type='UniformSelection'), train_on_pred_boxes=False)

@@ -5,4 +5,4 @@ _base_ = ['fpn_r50-caffe.py', '../heads/pointrend_semantic.py']
 model = _base_.pointrend
 model.decode_head.coarse_head = _base_.model.decode_head
 model.decode_head.uncertainty = 'probabilities'
-model.decode_head.point_head.loss_decode = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+model.decode_head.point_head.loss_decode.avg_non_ignore = True

@@ -22,13 +22,17 @@ model = dict(
         point_head=dict(
             in_channels=[256],
             in_index=[0],
+            channels=256,
+            num_fcs=3,
+            coarse_pred_each_layer=True,
             init_cfg=dict(
                 type='Kaiming',
                 layer='Conv1d',
                 override=dict(type='Normal', std=0.01, name='fc_logits'),
             ),
+            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
         ),
     ),
     train_cfg=dict(num_points=2048, oversample_ratio=3, importance_sample_ratio=0.75),
-    test_cfg=dict(mode='whole', subdivision_steps=2, subdivision_num_points=8196),
+    test_cfg=dict(mode='whole', subdivision_steps=2, subdivision_num_points=8196, scale_factor=2),
 )

@@ -64,7 +64,9 @@ def check_model_config(cfg: Mapping) -> None:
             raise ConfigError(
                 f'model.{name} is {shown(settings)}: set it to a dict with {" and ".join(needed)}'
             )
-        if settings['rcnn'] is not None:
+        staged = name == 'train_cfg' and cfg['roi_head'].get('num_stages') is not None
+        # The head of a cascade looks at the settings of each stage.
+        if settings['rcnn'] is not None and not staged:
             check(settings['rcnn'], f'{name}.rcnn', {})
 
 
@@ -205,11 +207,11 @@ def _image(model: nn.Module) -> Tensor:
     return torch.zeros(1, channels, _SIDE, _SIDE, device=parameter.device)
 
 
-def _feature_levels(model: nn.Module) -> list[Tensor] | None:
-    """Feature levels of an image; None where the model takes no such image."""
+def _feature_levels(model: nn.Module) -> Any:
+    """What the heads get of an image; None where the model takes no such image."""
     try:
         with _trying(model):
-            return list(cast(Any, model).extract_feat(_image(model)))
+            return cast(Any, model).extract_feat(_image(model))
     except PointRendError:
         raise
     except Exception:
@@ -253,10 +255,13 @@ def single_pixel_norms(model: nn.Module, synchronised: bool = False) -> list[str
     model.train(training)
     handles = [module.register_forward_pre_hook(hook(name)) for name, module in norms.items()]
     try:
+        # Here, for it needs mmdet and mmseg, which are there when there is a model.
+        from mmpointrend.models.taps import original
+
         levels = _feature_levels(model)
         with _trying(model):
             if levels is not None:
-                getattr(head, 'coarse_head', head)(levels)
+                getattr(head, 'coarse_head', head)(original(levels))
     except PointRendError:
         raise
     except Exception:

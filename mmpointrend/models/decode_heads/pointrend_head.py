@@ -5,9 +5,9 @@ B images, K channels of the logits, P points; ``inputs`` is the list of feature 
 backbone.
 """
 
-import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -26,8 +26,9 @@ from mmpointrend.models.decode_heads.coarse_heads import (
     coarse_map,
     facts_of,
 )
+from mmpointrend.models.decode_heads.placement import Placement
 from mmpointrend.models.decode_heads.semantic_point_head import SemanticPointHead
-from mmpointrend.models.rendering import Rendering, check_points
+from mmpointrend.models.rendering import Rendering, check_points, rendering_precision
 from mmpointrend.models.scope import build_part, scoped
 from mmpointrend.models.selection import build_selection
 from mmpointrend.models.taps import level_of, original
@@ -40,6 +41,14 @@ from mmpointrend.points import (
     sample_features,
     sample_labels,
     subdivide,
+)
+from mmpointrend.points.bands import (
+    Bands,
+    DenseBands,
+    ResizedBands,
+    most_uncertain,
+    overwritten,
+    subdivide_bands,
 )
 from mmpointrend.registry import MODELS
 from mmpointrend.rules import INIT, PART, Rule, configured, one_or_more
@@ -216,16 +225,86 @@ class PointRendHead(BaseModule):
             Logits, shape (B, K, height, width).
         """
         self._tested = self._asked(test_cfg)
-        logits = self._render(inputs, test_cfg or {})
+        with rendering_precision(inputs) as inputs:
+            logits = self._render(inputs, test_cfg or {})
+        # Rendered to the very size, logits stay as they are: mmseg's resizing changes nothing and takes a pass over all
+        # of them and a second copy.
+        if self._size_of(batch_img_metas) == logits.shape[2:]:
+            return logits
+        return facts_of(self.coarse_head).predict_by_feat(logits, batch_img_metas)
+
+    def predict_bands(
+        self, inputs: list[Tensor], batch_img_metas: list[dict], test_cfg: Mapping
+    ) -> list[Bands] | None:
+        """What :meth:`predict` returns, without a map of all classes at full resolution.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+            batch_img_metas: Meta information of each image.
+            test_cfg: The model's.
+
+        Returns:
+            Logits of each image, (K, height, width); None if they need a whole map: an observer is shown one, and a
+            coarse head may resize in a way of its own.
+        """
+        size = self._size_of(batch_img_metas)
+        if size is None or self.observer is not None:
+            return None
+        self._tested = self._asked(test_cfg)
+        rendering = self._rendering(test_cfg or {})
+        with rendering_precision(inputs) as inputs:
+            coarse, predict = self._start_rendering(inputs, rendering)
+            bands = subdivide_bands(coarse, predict, **self._options(rendering))
+        return [ResizedBands(one, *size, self.align_corners) for one in bands]
+
+    def predict_onto(
+        self,
+        inputs: list[Tensor],
+        batch_img_metas: list[dict],
+        test_cfg: Mapping,
+        placements: Sequence[Placement],
+    ) -> list[Bands] | None:
+        """Logits rendered on the pixels of the original images: the last step is taken there.
+
+        Args:
+            inputs: Feature levels, each (B, C, H, W).
+            batch_img_metas: Meta information of each image.
+            test_cfg: The model's.
+            placements: Where each original image lies in the network's input.
+
+        Returns:
+            Logits of each image, (K, height, width); None as for :meth:`predict_bands`.
+        """
+        size = self._size_of(batch_img_metas)
+        if size is None or self.observer is not None:
+            return None
+        self._tested = self._asked(test_cfg)
+        rendering = self._rendering(test_cfg or {})
+        options = self._options(rendering)
+        steps = options.pop('steps')
+        bands: list[Bands] = []
+        with rendering_precision(inputs) as inputs:
+            coarse, predict = self._start_rendering(inputs, rendering)
+            logits = subdivide(coarse, predict, steps=max(steps - 1, 0), **options)
+            for number, placement in enumerate(placements):
+                source = ResizedBands(DenseBands(logits[number]), *size, self.align_corners)
+                onto = placement.original(source, self.align_corners)
+                if steps > 0:
+                    indices = most_uncertain([onto], rendering.num_points, self.uncertainty)
+                    points = placement.points(indices, size, self.align_corners)
+                    values = predict(points, slice(number, number + 1))
+                    (onto,) = overwritten([onto], indices, values)
+                bands.append(onto)
+        return bands
+
+    def _size_of(self, batch_img_metas: list[dict]) -> tuple[int, int] | None:
+        """Size that :meth:`predict` gives its logits; None if the coarse head resizes in a way of its own."""
         coarse_head = facts_of(self.coarse_head)
-        resize = functools.partial(coarse_head.predict_by_feat, batch_img_metas=batch_img_metas)
-        if type(coarse_head).predict_by_feat is BaseDecodeHead.predict_by_feat:
-            # Rendered to the very size, logits stay as they are: mmseg's resizing changes nothing and takes a pass over
-            # all of them, a fifth of the time and a second copy. What size it would give it says without data.
-            asked = resize(logits[:, :1].to('meta'))
-            if asked.shape[2:] == logits.shape[2:]:
-                return logits
-        return resize(logits)
+        if type(coarse_head).predict_by_feat is not BaseDecodeHead.predict_by_feat:
+            return None
+        asked = coarse_head.predict_by_feat(torch.empty(1, 1, 1, 1, device='meta'), batch_img_metas)
+        height, width = asked.shape[2:]
+        return height, width
 
     def predict_points(self, inputs: list[Tensor], points: Tensor) -> Tensor:
         """Predict logits at any real-valued points of images (paper, section 3.1).
@@ -282,8 +361,8 @@ class PointRendHead(BaseModule):
 
     def _point_predictor(
         self, inputs: list[Tensor], coarse: Tensor, num_points: int | None = None
-    ) -> Callable[[Tensor], Tensor]:
-        """What maps points (B, P, 2) to logits (B, K, P)."""
+    ) -> Callable[..., Tensor]:
+        """What maps points (B, P, 2) of all images, or those of a slice, to logits (B, K, P)."""
         levels = self._fine_levels(inputs)
         predictor = point_predictor(
             self.point_head,
@@ -293,7 +372,11 @@ class PointRendHead(BaseModule):
             align_corners=self.align_corners,
             num_points=num_points,
         )
-        return lambda points: predictor(points, [points] * len(levels))
+
+        def predict(points: Tensor, regions: slice = slice(None)) -> Tensor:
+            return predictor(points, [points] * len(levels), regions)
+
+        return predict
 
     def _fine_levels(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The point head's levels, which no config tells before the first features arrive."""
@@ -311,19 +394,26 @@ class PointRendHead(BaseModule):
     def _render(self, inputs: list[Tensor], test_cfg: Mapping) -> Tensor:
         """Rendered logits."""
         rendering = self._rendering(test_cfg)
+        coarse, predict = self._start_rendering(inputs, rendering)
+        return subdivide(coarse, predict, observer=self.observer, **self._options(rendering))
+
+    def _start_rendering(
+        self, inputs: list[Tensor], rendering: Rendering
+    ) -> tuple[Tensor, Callable[..., Tensor]]:
+        """Coarse logits, and what predicts points."""
         coarse = self._coarse_logits(inputs)
-        return subdivide(
-            coarse,
-            self._point_predictor(
-                inputs, coarse, len(coarse) * rendering.num_points * rendering.steps
-            ),
-            num_points=rendering.num_points,
-            steps=rendering.steps,
-            scale_factor=rendering.scale_factor,
-            uncertainty=self.uncertainty,
-            align_corners=self.align_corners,
-            observer=self.observer,
-        )
+        total = len(coarse) * rendering.num_points * rendering.steps
+        return coarse, self._point_predictor(inputs, coarse, total)
+
+    def _options(self, rendering: Rendering) -> dict[str, Any]:
+        """Arguments of the renderer."""
+        return {
+            'num_points': rendering.num_points,
+            'steps': rendering.steps,
+            'scale_factor': rendering.scale_factor,
+            'uncertainty': self.uncertainty,
+            'align_corners': self.align_corners,
+        }
 
     def _rendering(self, test_cfg: Mapping) -> Rendering:
         """What ``test_cfg`` asks for; keys that it lacks are the head's defaults."""

@@ -73,16 +73,16 @@ class _CascadeRefinement(PointRefinement):
     stage_loss_weights: list[float]
     _has_stages = True
 
-    def _prepare_stages(self, point_head: dict | None, kwargs: dict) -> None:
-        """Check the arguments of the constructor; parts and settings that are given once serve all stages."""
-        self._prepare(point_head, kwargs)
+    def _prepare_stages(self, point_head: dict | None, kwargs: dict) -> dict:
+        """Check the arguments of the constructor, the settings of each stage too; the point head's config."""
+        points = self._prepare(point_head, kwargs)
         number_of_stages = kwargs.get('num_stages')
         check(kwargs, 'roi_head', {'num_stages': _RULES['num_stages'].needed()})
         weights = listed(number(), number_of_stages).needed()
         check(kwargs, 'roi_head', {'stage_loss_weights': weights})
         train_cfg = kwargs.get('train_cfg')
         if train_cfg is None:
-            return
+            return points
         if not isinstance(train_cfg, list | tuple) or len(train_cfg) != number_of_stages:
             raise ConfigError(
                 f'train_cfg.rcnn has to be a list of {number_of_stages} dicts, one for each stage of roi_head'
@@ -93,6 +93,7 @@ class _CascadeRefinement(PointRefinement):
                     f'train_cfg.rcnn[{stage}].train_on_pred_boxes is True, but the boxes that a stage of a cascade '
                     'trains on are those that the stage before has predicted: leave it out'
                 )
+        return points
 
     def init_bbox_head(self, bbox_roi_extractor: Any, bbox_head: Any) -> None:
         """mmdet's hook, with the names of what it builds in its refusals.
@@ -181,10 +182,10 @@ class CascadePointRendRoIHead(_CascadeRefinement, CascadeRoIHead):
 
     @configured('roi_head', _OF_OTHER_HEADS, **_RULES)
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
-        self._prepare_stages(point_head, kwargs)
+        points = self._prepare_stages(point_head, kwargs)
         with naming('roi_head'):
             super().__init__(**kwargs)
-            self._init_refinement(point_head)
+            self._init_refinement(points)
 
     def mask_loss(
         self,
@@ -246,10 +247,10 @@ class HTCPointRendRoIHead(_CascadeRefinement, HybridTaskCascadeRoIHead):
         mask_info_flow=TRUTH,
     )
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
-        self._prepare_stages(point_head, kwargs)
+        points = self._prepare_stages(point_head, kwargs)
         with naming('roi_head'):
             super().__init__(**kwargs)
-            self._init_refinement(point_head)
+            self._init_refinement(points)
 
     def _check_mask_head(self, kind: type) -> None:
         """Ask for a mask head that hands its features on."""
@@ -297,7 +298,7 @@ class HTCPointRendRoIHead(_CascadeRefinement, HybridTaskCascadeRoIHead):
             [masks if isinstance(masks, Tensor) else masks[0] for masks in found['mask_preds']]
         )
 
-    def predict_mask(
+    def predict_mask(  # type: ignore[override]  # mmdet's signature
         self,
         x: tuple[Tensor, ...],
         semantic_heat: Tensor | None,
@@ -346,11 +347,11 @@ class SCNetPointRendRoIHead(_CascadeRefinement, SCNetRoIHead):
         glbctx_head=optional(PART),
     )
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
-        self._prepare_stages(point_head, kwargs)
+        points = self._prepare_stages(point_head, kwargs)
         self._point_losses: list[Tensor] = []
         with naming('roi_head'):
             super().__init__(**kwargs)
-            self._init_refinement(point_head)
+            self._init_refinement(points)
 
     def init_mask_head(self, mask_roi_extractor: Any, mask_head: Any) -> None:
         """mmdet's hook: the one mask head.
@@ -437,7 +438,7 @@ class SCNetPointRendRoIHead(_CascadeRefinement, SCNetRoIHead):
         found = self._mask_forward(x, rois, semantic_feat, glbctx_feat, relayed_feat)
         return found['mask_preds']
 
-    def predict_mask(
+    def predict_mask(  # type: ignore[override]  # mmdet's signature
         self,
         x: tuple[Tensor, ...],
         semantic_heat: Tensor | None,

@@ -55,6 +55,10 @@ TEST_RULES = {
     'adaptive_resolution': TRUTH,
     'refine_min_cells': number(0),
     'keep_contours': TRUTH,
+    'mask_output': Rule(
+        "'dense', 'rle' or 'crop'",
+        lambda value: isinstance(value, str) and value in ('dense', 'rle', 'crop'),
+    ),
 }
 
 
@@ -75,6 +79,23 @@ _BOX_TEST_RULES = {
     'nms': Rule("dict(type='nms', iou_threshold=0.5)", _is_nms, required=True),
     'max_per_img': whole(-1).needed(),
 }
+
+
+def check_mask_output(test_cfg: Mapping) -> None:
+    """Refuse sparse masks that are no masks.
+
+    Args:
+        test_cfg: The RoI head's.
+
+    Raises:
+        ConfigError: ``mask_output`` is not 'dense', and ``mask_thr_binary`` asks for probabilities.
+    """
+    output = test_cfg.get('mask_output', 'dense')
+    if output != 'dense' and test_cfg.get('mask_thr_binary', 0.5) < 0:
+        raise ConfigError(
+            f"test_cfg.rcnn.mask_output is '{output}', but mask_thr_binary is {test_cfg['mask_thr_binary']}, which "
+            "asks for probabilities, and run lengths have none: set mask_output to 'dense', or mask_thr_binary to 0.5"
+        )
 
 
 def roi_feature_shape(extractor: BaseRoIExtractor) -> tuple[int, int, int]:

@@ -17,21 +17,22 @@ def _level_of(threshold: float) -> float:
     return threshold if threshold >= 0 else 0.5
 
 
-def keep_contours(results: InstanceData, logits: Tensor, test_cfg: Mapping) -> None:
+def keep_contours(
+    results: InstanceData, logits: Tensor, size: tuple[int, int], test_cfg: Mapping
+) -> None:
     """Trace the masks of an image if ``test_cfg.keep_contours`` asks for it.
 
     Args:
-        results: Detections with ``bboxes`` and ``masks`` (R, H, W) in pixels of the output; ``contours`` is added,
-            a list of each mask's parts.
+        results: Detections with ``bboxes`` in pixels of the output; ``contours`` is added, a list of each mask's parts.
         logits: Logits that cover the boxes, shape (R, 1, h, w).
+        size: Height and width of the output.
         test_cfg: The RoI head's.
     """
     if not test_cfg.get('keep_contours', False):
         return
-    size = tuple(results.masks.shape[-2:])
     maps, boxes = logits[:, 0].detach().float().cpu().numpy(), results.bboxes.double().cpu().numpy()
     results.contours = [
-        trace_pasted(values, box, size, _level_of(test_cfg.mask_thr_binary))
+        trace_pasted(values, box, size, _level_of(test_cfg['mask_thr_binary']))
         for values, box in zip(maps, boxes, strict=True)
     ]
 

@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmpointrend.errors import ConfigError
-from mmpointrend.models.rendering import Rendering, check_points
+from mmpointrend.models.rendering import Rendering, check_points, rendering_precision
 from mmpointrend.models.roi_heads.checks import (
     EXTRACTOR_RULES,
     TEST_RULES,
@@ -30,6 +30,7 @@ from mmpointrend.models.roi_heads.checks import (
     check_kept_levels,
     check_levels_of_extractors,
     check_mask_loss,
+    check_mask_output,
     check_point_classes,
     choose_fine_levels,
     fill_in,
@@ -129,8 +130,8 @@ class PointRefinement:
     _has_stages = False
     _observer: SubdivisionObserver | None = None
 
-    def _prepare(self, point_head: dict | None, kwargs: dict) -> None:
-        """Check the arguments of the constructor, and make the configs of parts mean what they mean in mmdet."""
+    def _prepare(self, point_head: dict | None, kwargs: dict) -> dict:
+        """Check the constructor's arguments, and make configs mean what they mean in mmdet; the point head's config."""
         if point_head is None:
             raise ConfigError(
                 "roi_head.point_head is missing: add dict(type='mmpointrend.MaskPointHead', ...)"
@@ -149,15 +150,8 @@ class PointRefinement:
                     check(part, where, EXTRACTOR_RULES)
             several = isinstance(kwargs[key], list | tuple)
             kwargs[key] = list(ours.values()) if several else next(iter(ours.values()))
-        boxes = kwargs['bbox_roi_extractor']
-        for masks, own in zip(
-            *(
-                part if isinstance(part, list) else [part]
-                for part in (kwargs['mask_roi_extractor'], boxes)
-            ),
-            strict=False,
-        ):
-            fill_in_extractor(masks, own)
+        for number, (_, masks) in enumerate(_each('', kwargs['mask_roi_extractor'])):
+            fill_in_extractor(masks, of_stage(kwargs['bbox_roi_extractor'], number))
         train_cfg, where = kwargs.get('train_cfg'), 'train_cfg.rcnn'
         if train_cfg is not None:
             stages = _each(where, train_cfg) if self._has_stages else [(where, train_cfg)]
@@ -165,6 +159,7 @@ class PointRefinement:
                 check(settings, name, TRAIN_RULES)
         if kwargs.get('test_cfg') is not None:
             check(kwargs['test_cfg'], 'test_cfg.rcnn', TEST_RULES)
+        return point_head
 
     def _init_refinement(self, point_head: dict) -> None:
         """Build the point head, and read the settings of training and rendering."""
@@ -187,6 +182,7 @@ class PointRefinement:
         self._trainings = [] if self.train_cfg is None else self._read_trainings()
         if self.test_cfg is not None:
             check_box_settings(bbox_head, None, self.test_cfg)
+            check_mask_output(self.test_cfg)
             self.rendering = Rendering.from_config(
                 self.test_cfg, 'test_cfg.rcnn', self._coarse_size
             )
@@ -367,10 +363,12 @@ class PointRefinement:
 
         Returns:
             ``results_list`` with ``masks`` added: bool, shape (detections, height, width), thresholded at
-            ``test_cfg.mask_thr_binary``; where that is negative, uint8 probabilities times 255.
+            ``test_cfg.mask_thr_binary``; uint8 probabilities times 255 if that is negative. By ``test_cfg.mask_output``
+            they are :class:`mmpointrend.sparse_masks.SparseMasks` instead.
         """
-        outputs = self._mask_outputs(x, detected(results_list)[0])
-        return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
+        with rendering_precision(x) as x:
+            outputs = self._mask_outputs(x, detected(results_list)[0])
+            return self._predict_masks(x, outputs, batch_img_metas, results_list, rescale)
 
     def _predict_masks(
         self,
@@ -382,21 +380,26 @@ class PointRefinement:
     ) -> list[InstanceData]:
         """Detections with their masks, given what the mask heads predict of all, one image after the other."""
         rois, labels = detected(results_list)
-        regions = self._regions(x, rois, labels, outputs)
-        if self.adaptive_resolution:
-            canvas = MaskCanvas(
-                results_list,
-                batch_img_metas,
-                rescale,
-                self.test_cfg.mask_thr_binary,
-                self.test_cfg.get('keep_contours', False),
-            )
-            for batch, logits in render_onto(
-                regions, canvas.grid, canvas.sizes, self.rendering, self._coarse_size
-            ):
-                canvas.draw(batch, logits)
-        else:
-            logits = render(regions, self.rendering, self.observer)
-            mask_head = _last(self.mask_head)
-            paste(mask_head, logits, results_list, batch_img_metas, self.test_cfg, rescale)
+        with rendering_precision(x) as levels:
+            if levels is not x:
+                outputs = outputs.float()
+            regions = self._regions(levels, rois, labels, outputs)
+            if self.adaptive_resolution:
+                canvas = MaskCanvas(
+                    results_list,
+                    batch_img_metas,
+                    rescale,
+                    self.test_cfg.mask_thr_binary,
+                    self.test_cfg.get('keep_contours', False),
+                    self.test_cfg.get('mask_output', 'dense'),
+                )
+                for batch, logits in render_onto(
+                    regions, canvas.grid, canvas.sizes, self.rendering, self._coarse_size
+                ):
+                    canvas.draw(batch, logits)
+                canvas.finish()
+            else:
+                logits = render(regions, self.rendering, self.observer)
+                mask_head = _last(self.mask_head)
+                paste(mask_head, logits, results_list, batch_img_metas, self.test_cfg, rescale)
         return results_list

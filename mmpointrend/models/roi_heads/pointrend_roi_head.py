@@ -53,6 +53,8 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
       each divided by the stride) keep their coarse mask; default 0, all are refined;
     - ``test_cfg.keep_contours``: beside ``masks`` also hand over ``contours``, the outlines of the rendered logits (see
       :mod:`mmpointrend.polygons`), default False;
+    - ``test_cfg.mask_output``: 'dense' (mmdet's tensor, default), 'rle' for run lengths, or 'crop' for run lengths with
+      the bitmaps of boxes, both made without a bitmap of the whole image, see :mod:`mmpointrend.sparse_masks`;
     - several ``mask_roi_extractor.featmap_strides``: fine features of all these levels are concatenated;
     - ``point_head.featmap_strides``: the strides of the fine feature levels, among those of ``bbox_roi_extractor``, if
       they are not the coarse head's (paper, section 3.2: one level, or several concatenated);
@@ -76,10 +78,10 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
 
     @configured('roi_head', OF_OTHER_HEADS, **ROI_HEAD_RULES)
     def __init__(self, point_head: dict | None = None, **kwargs: Any) -> None:
-        self._prepare(point_head, kwargs)
+        points = self._prepare(point_head, kwargs)
         with naming('roi_head'):
             super().__init__(**kwargs)
-            self._init_refinement(point_head)
+            self._init_refinement(points)
 
     def init_mask_head(self, mask_roi_extractor: ConfigDict, mask_head: ConfigDict) -> None:
         """mmdet's hook: the mask head, once the parts that it may take its keys from are there.

@@ -54,3 +54,7 @@ MAPPED_BYTES = 1 << 22
 PROBE_SIDE = 192
 PROBE_TIMES = 3
 SLOW_HALF = 4.0
+
+# Bands. Values of the rows of a map that are looked at together on a CPU: they stay in the cache while the classes pass
+# by.
+BAND_VALUES = 1 << 20

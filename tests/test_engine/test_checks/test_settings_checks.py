@@ -55,6 +55,11 @@ def test_a_models_config_is_checked_before_it_is_built(cfg, message):
         {'decode_head': [{'type': 'FCNHead'}, {'type': 'PointHead'}]},
         {'decode_head': {'type': 'mmpointrend.PointRendHead'}},
         {'roi_head': {'type': 'CascadeRoIHead'}, 'test_cfg': {'rcnn': [{}]}},
+        {
+            'roi_head': {'type': 'mmpointrend.CascadePointRendRoIHead', 'num_stages': 2},
+            'train_cfg': {'rcnn': [{}, {}]},
+            'test_cfg': {'rcnn': {}},
+        },
         {'roi_head': RCNN, 'test_cfg': {'rcnn': {}}},
     ],
 )
