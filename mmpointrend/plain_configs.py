@@ -68,7 +68,8 @@ def _types_in(node: Any) -> Iterator[str]:
     while nodes:
         node = nodes.pop()
         if isinstance(node, Mapping):
-            for key in ('type', 'runner_type'):
+            # 'of' is the type that a TappedBackbone or TappedNeck stands for.
+            for key in ('type', 'runner_type', 'of'):
                 if isinstance(node.get(key), str):
                     yield node[key]
             nodes.extend(node.values())

@@ -117,3 +117,10 @@ def test_a_config_of_values_cannot_call(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"has type='os\.mkdir', which is not a registered type"):
         read_config(os.fspath(path))
+
+
+@pytest.mark.parametrize('name', CALLING)
+def test_a_type_that_a_tap_stands_for_calls_nothing(name):
+    backbone = {'type': 'mmpointrend.TappedBackbone', 'of': name, 'layers': ['layer1']}
+    assert 'could run anything' in str(complaint_about_types({'model': {'backbone': backbone}}))
+    assert complaint_about_types({'backbone': {**backbone, 'of': 'mmdet.ResNet'}}) is None

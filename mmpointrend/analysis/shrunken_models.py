@@ -94,6 +94,9 @@ def _divide_widths(node: object) -> None:
                 )
         if 'num_groups' in node:
             node['num_groups'] = 4
+        # mmcv's needs a process group to be built.
+        if node.get('type') == 'MMSyncBN':
+            node['type'] = 'BN'
 
 
 def _take_classes(node: object) -> None:
@@ -159,14 +162,13 @@ def _shrink_backbone(backbone: ConfigDict, narrow: bool) -> None:
             backbone[key] = 2
             if backbone.get('out_indices', -1) != -1:
                 backbone.out_indices = 1
-    for key in ('img_size', 'pretrain_img_size'):
-        if backbone.get(key) and key == 'img_size':
-            backbone[key] = (HEIGHT, WIDTH)
+    if backbone.get('img_size'):
+        backbone.img_size = (HEIGHT, WIDTH)
     extra: Any = backbone.get('extra') or {}
     for stage in extra.values():
         if isinstance(stage, dict) and 'num_blocks' in stage:
-            stage.num_modules = 1
-            stage.num_blocks = type(stage.num_blocks)(1 for _ in stage.num_blocks)
+            blocks = stage['num_blocks']
+            stage.update(num_modules=1, num_blocks=type(blocks)(1 for _ in blocks))
 
 
 def fit_channels(model: ConfigDict, scope: str) -> None:

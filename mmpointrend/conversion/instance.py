@@ -39,15 +39,15 @@ def _refuse_others(roi_head: ConfigDict) -> None:
     name = name_of(kind)
     if ('PointRend' in name and name != 'PointRendRoIHead') or str(kind).startswith('mmpointrend.'):
         raise ConfigError(f'model.roi_head.type is {name}: this model has PointRend already')
-    if name == 'SparseRoIHead':
-        raise ConfigError(
-            'model.roi_head.type is SparseRoIHead, which makes masks of queries (QueryInst): there are no coarse masks '
-            'of RoIs to refine; take a detector with RoIs, such as Cascade Mask R-CNN'
-        )
     if not roi_head.get('mask_head'):
         raise ConfigError(
             f'model.roi_head of type {name} has no mask_head: PointRend refines masks, so take the config of the '
             'detector with masks, such as Mask R-CNN for Faster R-CNN'
+        )
+    if name == 'SparseRoIHead':
+        raise ConfigError(
+            'model.roi_head.type is SparseRoIHead, which makes masks of queries (QueryInst): there are no coarse masks '
+            'of RoIs to refine; take a detector with RoIs, such as Cascade Mask R-CNN'
         )
     if name not in (*_ROI_HEADS, 'PointRendRoIHead'):
         raise ConfigError(

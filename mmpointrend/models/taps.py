@@ -68,13 +68,14 @@ def original(levels: Any) -> Any:
     return levels.original if isinstance(levels, Levels) else levels
 
 
-def level_of(levels: Any, index: int | str, where: str) -> Tensor:
+def level_of(levels: Any, index: int | str, where: str, given: Any = None) -> Tensor:
     """A fine feature level by number or name.
 
     Args:
         levels: What a head gets: feature levels (B, C, H, W), or one map.
         index: Number of a level, negative ones from the end, or the name of a map that was kept.
         where: The key's name in a config.
+        given: The key's value, if it is a list of several.
 
     Returns:
         The map, shape (B, C, H, W).
@@ -96,7 +97,8 @@ def level_of(levels: Any, index: int | str, where: str) -> Tensor:
         levels = [levels]
     if not -len(levels) <= index < len(levels):
         raise ConfigError(
-            f'{where} is {index}, but the head gets {len(levels)} feature levels: choose from 0 to {len(levels) - 1}'
+            f'{where} is {index if given is None else given}, but the head gets {len(levels)} feature levels: choose '
+            f'from 0 to {len(levels) - 1}'
         )
     level = levels[index]
     # A transformer with its class token beside the map.

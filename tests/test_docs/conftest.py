@@ -12,14 +12,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
-from pages import blocks
+from pages import CONFIGS, write_pages_configs
 from tiny_runs import write_data
 
 from mmpointrend.analysis.shrunken_models import shrunken
 from mmpointrend.engine import config_files
 
 PREDICTING = 'pointrend_mask-rcnn_r50-caffe_fpn_8xb2-1x_coco'
-CONFIGS = {'mine.py': '8xb2-1x_coco', 'labels.py': 'fpn_r50_4xb2-80k', 'road.py': 'labels.py'}
 LENGTH = 2
 
 
@@ -44,14 +43,6 @@ def small(cfg: Config) -> Config:
     cfg.train_cfg.update(max_iters=LENGTH, val_interval=LENGTH)
     cfg.default_hooks.checkpoint.interval = LENGTH
     return cfg
-
-
-def write_pages_configs(page: Path, folder: Path) -> None:
-    """Write the configs of a page into a folder, under the names that it gives them."""
-    codes = [code for code in blocks(page, 'python') if code.startswith('_base_')]
-    for (name, base), code in zip(CONFIGS.items(), codes, strict=True):
-        assert base in code.splitlines()[0]
-        (folder / name).write_text(code)
 
 
 @pytest.fixture(scope='session')

@@ -5,6 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
+# Configs of a user, by the first words of what they inherit.
+CONFIGS = {'mine.py': '8xb2-1x_coco', 'labels.py': 'fpn_r50_4xb2-80k', 'road.py': 'labels.py'}
+
 
 def blocks(page: Path, language: str) -> list[str]:
     """Contents of the blocks of a language, in order."""
@@ -16,3 +19,11 @@ def commands(page: Path) -> list[str]:
     lines = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ').splitlines()
     found = [shlex.join(shlex.split(line, comments=True)) for line in lines]
     return [line for line in found if line]
+
+
+def write_pages_configs(page: Path, folder: Path) -> None:
+    """Write the configs of a page into a folder, under the names that it gives them."""
+    codes = [code for code in blocks(page, 'python') if code.startswith('_base_')]
+    for (name, base), code in zip(CONFIGS.items(), codes, strict=True):
+        assert base in code.splitlines()[0]
+        (folder / name).write_text(code)

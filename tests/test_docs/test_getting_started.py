@@ -2,9 +2,8 @@
 """The Python of README and getting_started.md, and their configs at full width."""
 
 import pytest
-from conftest import CONFIGS, write_pages_configs
 from mmengine.config import Config
-from pages import blocks
+from pages import CONFIGS, blocks, write_pages_configs
 
 from mmpointrend.engine.detectron2 import build_empty
 

@@ -62,7 +62,6 @@ DRAWS, DOES_NOT = (made(DetVisualizationHook, draw=draw) for draw in (True, Fals
         ({'config': change('test_cfg.mask_thr_binary', -1)}, False),
         ({'panoptic_fusion_head': object()}, False),
     ],
-    ids=str,
 )
 def test_masks_stay_run_lengths_if_nothing_needs_whole_ones(arguments, sparse):
     made_runner = runner(**arguments)

@@ -180,3 +180,10 @@ def test_command(tool, tmp_path, monkeypatch, capsys):
     for points in panels.values():
         assert all(point['peer'] > 0 and point['lossless'] > 0 for point in points)
     assert picture.stat().st_size > 10_000
+
+
+def test_the_clock_may_be_the_process_own(tool):
+    timing = importlib.import_module('rendering_timing')
+    wall, cpu = (timing.timed(lambda: time.sleep(0.2), 'cpu', clock) for clock in ('wall', 'cpu'))
+    assert cpu < 0.1 < 0.2 <= wall
+    assert tool.parse_args(['--clock', 'cpu']).clock == 'cpu'

@@ -3,7 +3,9 @@
 
 import importlib
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +24,23 @@ def zoo(tool):
     return importlib.import_module('zoo_configs').zoo
 
 
-# The config of each family that is tried here, and others that end in another way.
-FAMILIES: dict[str, list[str]] = {}
+# One config of each family of the table that works.
+SAMPLE = (Path(__file__).parents[1] / 'data' / 'zoo_sample.txt').read_text().split()
+
+
+def test_the_sample_has_every_family_that_works(repo):
+    table = (repo / 'docs' / 'compatibility.md').read_text()
+    rows = re.findall(r'^\| (mm\w+) \| (\S+) \| \d+ \| (\d+) \|', table, re.M)
+    families = {(package, family) for package, family, works in rows if int(works) > 0}
+    assert len(families) > 60
+    assert {tuple(re.split('::|/', name)[:2]) for name in SAMPLE} == families
+
+
+@pytest.mark.parametrize('name', SAMPLE)
+def test_pointrend_on_a_model_of_each_family(tool, zoo, tmp_path, name):
+    package, _, path = name.partition('::')
+    (config,) = [config for config in zoo(package, tmp_path) if config.name == path]
+    assert tool.outcome_of(config, {})['outcome'] == tool.WORKS
 
 
 def test_outcomes_are_kept_and_not_found_out_again(tool, tmp_path, monkeypatch):

@@ -81,7 +81,11 @@ def test_fills_the_backbone(tool, package):
 
 @pytest.mark.parametrize('package', PARTS)
 def test_computes_what_torchvision_computes(tool, package):
-    torchvision = pytest.importorskip('torchvision')
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        # A build for another torch lacks its own operators.
+        pytest.skip(f'torchvision is not installed for this torch ({error})')
     torch.manual_seed(0)
     theirs = torchvision.models.mobilenet_v2().eval()
     for name, tensor in theirs.state_dict().items():

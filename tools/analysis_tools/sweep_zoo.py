@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import logging
+import re
 import signal
 import sys
 import time
@@ -152,6 +153,7 @@ def outcome_of(config: ZooConfig, seen: dict[str, dict]) -> dict[str, Any]:
         except ValueError as error:
             # The rest is mmengine's search path.
             said = str(error).partition(', the current sys.path')[0]
+            said = re.sub(r'[^\s\'"]*\.mim/configs/', '', said)
             return {'outcome': UNTRIED, 'sentence': f'mmengine cannot load the config: {said}'}
         if not isinstance(cfg.get('model'), dict):
             return {'outcome': REFUSED, 'sentence': 'the config has no model'}
@@ -227,8 +229,8 @@ def table(results: dict[str, dict]) -> str:
         Markdown: a row for each family with a mask or decode head, and the sentences of refusals by their number.
     """
     lines = [
-        '| package | family | configs | work | refused | models |',
-        '| --- | --- | ---: | ---: | ---: | ---: |',
+        '| package | family | configs | work | refused | not tried | models |',
+        '| --- | --- | ---: | ---: | ---: | ---: | ---: |',
     ]
     reasons: Counter[str] = Counter()
     without: Counter[str] = Counter()
@@ -270,9 +272,8 @@ def table(results: dict[str, dict]) -> str:
 
 def _has_no_head(result: dict) -> bool:
     sentence = result.get('sentence', '')
-    return result['outcome'] == REFUSED and (
-        'has neither an RoI head' in sentence or 'has no mask_head' in sentence
-    )
+    reasons = ('has neither an RoI head', 'has no mask_head', 'the config has no model')
+    return result['outcome'] == REFUSED and any(reason in sentence for reason in reasons)
 
 
 def write_table(file: Path, results: dict[str, dict]) -> None:

@@ -382,7 +382,7 @@ class PointRendHead(BaseModule):
         """The point head's levels, which no config tells before the first features arrive."""
         indices, expected = self.point_head.in_index, self.point_head.in_channels
         where = 'decode_head.point_head.in_index'
-        levels = [level_of(inputs, index, where) for index in indices]
+        levels = [level_of(inputs, index, where, indices) for index in indices]
         channels = [level.shape[1] for level in levels]
         if channels != expected:
             raise ConfigError(
