@@ -4,6 +4,7 @@
 ``shrink`` divides sizes, to try a case in a second.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -81,7 +82,7 @@ def make_case(name: str, device: str = 'cpu', shrink: int = 1) -> Case:
     if name in SEMANTICS:
         sizes = SEMANTICS[name]
         return semantic_case(name, sizes.shrunk(shrink) if shrink > 1 else sizes, device)
-    makers = {
+    makers: dict[str, Callable[[str, int], Case]] = {
         'training-instance': training_instance_case,
         'training-semantic': training_semantic_case,
         'training-mask2former': training_mask2former_case,
