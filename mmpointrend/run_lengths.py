@@ -84,6 +84,7 @@ def encode_changes(
         pixels = height * width
         # Behind the last pixel nothing is left to count.
         bounds = own if len(own) > 0 and own[-1] == pixels else np.append(own, pixels)
-        encoded.append({'size': [height, width], 'counts': np.diff(bounds, prepend=0)})
-    # Written by pycocotools, as all readers expect them.
-    return [coco_mask.frPyObjects([mask], *mask['size'])[0] for mask in encoded]
+        mask = {'size': [height, width], 'counts': np.diff(bounds, prepend=0)}
+        # Written by pycocotools, as all readers expect them.
+        encoded += coco_mask.frPyObjects([mask], height, width)
+    return encoded

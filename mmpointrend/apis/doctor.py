@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
@@ -239,7 +238,7 @@ class _Examination:
 
     def _look_at_loader(self, name: str) -> None:
         config = self._settings[name]
-        loader = None
+        loader: Any = None
         with self.of(name):
             check_loader_config(config, name)
             loader = CheckedRunner.build_dataloader(config, seed=0)
@@ -344,7 +343,7 @@ class _Examination:
         model = revert_sync_batchnorm(model).train()
         copies = 2 if single_pixel_norms(model) else 1
         sample = loader.dataset[0]
-        batch = (loader.collate_fn or pseudo_collate)([sample] * copies)
+        batch = loader.collate_fn([sample] * copies)
         kept = _bytes_for_backward(model, batch) / copies
         trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
         fixed = sum(t.numel() * t.element_size() for t in model.state_dict().values()) + trained

@@ -36,18 +36,15 @@ __all__ = [
 
 
 class Bands(Protocol):
-    """A map of which any rows can be had.
-
-    Attributes:
-        shape: (K, H, W).
-        device: Where its rows are made.
-    """
+    """A map of which any rows can be had."""
 
     @property
-    def shape(self) -> tuple[int, int, int]: ...
+    def shape(self) -> tuple[int, int, int]:
+        """(K, H, W)."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where its rows are made."""
 
     def rows(self, begin: int, end: int) -> Tensor:
         """Rows ``begin`` to ``end`` of the map, shape (K, end - begin, W); not to be written to."""

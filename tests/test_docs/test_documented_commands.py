@@ -92,7 +92,7 @@ def test_runs(command, at_home, request):
             run_mmpointrend(['train', 'mine.py'])
         shutil.copy(at_home / 'work_dirs/mine/iter_2.pth', at_home / 'work_dirs/mine/iter_4000.pth')
     shutil.rmtree(at_home / 'masks', ignore_errors=True)
-    run_mmpointrend([word.replace('=4000', '=2') for word in words])
+    run_mmpointrend([word.replace('max_iters=4000', 'max_iters=2') for word in words])
     for name in RUN[command]:
         path = at_home / name
         assert path.is_file() or any(path.rglob('*.*')), f'{name} is not there'

@@ -94,7 +94,8 @@ def test_computes_what_torchvision_computes(tool, package):
         elif name.endswith('running_var') or tensor.ndim == 1:
             tensor.uniform_(0.5, 1.5)
     assert list(theirs.state_dict()) == torchvision_names()
-    ours = MODELS.build(PARTS[package]).eval()
+    ours = MODELS.build(PARTS[package])
+    ours.eval()  # which returns nothing
     ours.load_state_dict(tool['rename'](theirs.state_dict(), package))
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

@@ -232,6 +232,11 @@ def adaptive_runs(scene: Scene) -> Tensor:
 
 
 @torch.no_grad()
+def _small_masks(rois: int, device: str) -> Tensor:
+    """Logits of a few small masks."""
+    return lossless(Scene(rois, 5, (128, 192), 100, device), 4)
+
+
 def lossless_runs(scene: Scene) -> Tensor:
     """Where lossless masks of the image change, on the host."""
     masks = paste(lossless(scene), scene.boxes, scene.image)
@@ -325,7 +330,7 @@ def checks(device: str) -> Iterator[tuple[str, Callable[[str], Any], float]]:
     for rois in (0, 6):
         yield (
             f'masks of {rois} objects',
-            lambda d, n=rois: lossless(Scene(n, 5, (128, 192), 100, d), 4),
+            functools.partial(_small_masks, rois),
             2e-3,
         )
     yield (
@@ -460,6 +465,11 @@ def graphed(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
+def _made_in_bf16(make: Callable[[], Callable[[], Any]], device: str) -> Callable[[], Any]:
+    """What a function makes, run under autocast."""
+    return _in_bf16(make(), device)
+
+
 def timings(device: str, shrink: int, rounds: int, deadline: float) -> list[dict[str, Any]]:
     """Times of each kind of rendering; those that do not run here, or not any more, with the reason."""
     image, labels_size = (800 // shrink, 1216 // shrink), (1024 // shrink, 2048 // shrink)
@@ -467,7 +477,6 @@ def timings(device: str, shrink: int, rounds: int, deadline: float) -> list[dict
         max(100 // shrink, 4), max(80 // shrink, 3), image, max(784 // shrink**2, 49), device
     )
     label_map = semantic(1, labels_size, max(8192 // shrink**2, 16), device)
-    bf16 = lambda run: _in_bf16(run, device)  # noqa: E731
     makers: dict[str, Callable[[], Callable[[], Any]]] = {
         'loop of all classes -> dense masks on the host (peers)': lambda: lambda: plain_runs(scene),
         'lossless logits': lambda: lambda: lossless(scene),
@@ -477,11 +486,14 @@ def timings(device: str, shrink: int, rounds: int, deadline: float) -> list[dict
     }
     cuda = device.startswith('cuda')
     every = dict(makers)
-    every |= {f'{name}, bf16': (lambda make=make: bf16(make())) for name, make in makers.items()}
+    for name, make in makers.items():
+        every[f'{name}, bf16'] = functools.partial(_made_in_bf16, make, device)
     every['lossless logits, compiled'] = lambda: torch.compile(lambda: lossless(scene))
     if cuda:
         every['lossless logits, CUDA graph'] = lambda: graphed(lambda: lossless(scene))
-        every['lossless logits, bf16, CUDA graph'] = lambda: graphed(bf16(lambda: lossless(scene)))
+        every['lossless logits, bf16, CUDA graph'] = lambda: graphed(
+            _in_bf16(lambda: lossless(scene), device)
+        )
         every['semantic labels, CUDA graph'] = lambda: graphed(label_map)
     rows = []
     for name, make in every.items():

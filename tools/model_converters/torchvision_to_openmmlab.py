@@ -84,8 +84,8 @@ def _renamed(name: str, package: str) -> str | None:
     places |= {str(linear): (linear, 0), str(linear + 1): (linear, 1)}
     if place not in places:
         return None
-    index, part = places[place]
-    return f'layer{stage}.{block}.{layers[index]}.{("conv", "bn")[part]}.{kind}'
+    index, kept = places[place]
+    return f'layer{stage}.{block}.{layers[index]}.{("conv", "bn")[kept]}.{kind}'
 
 
 def main() -> None:

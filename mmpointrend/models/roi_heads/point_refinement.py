@@ -263,6 +263,7 @@ class PointRefinement:
 
     @observer.setter
     def observer(self, observer: SubdivisionObserver | None) -> None:
+        """Refuse an observer that adaptive resolution has no steps for."""
         # An observer is shown steps of all regions; on the output's pixels they have no common steps.
         if observer is not None and self.adaptive_resolution:
             raise ConfigError(
