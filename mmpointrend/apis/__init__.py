@@ -8,11 +8,11 @@
 - :func:`add_pointrend`, :func:`convert_config`: PointRend on another model's config.
 """
 
-from mmpointrend.apis.conversion import add_pointrend, convert_config
 from mmpointrend.apis.inferencer import PointRendInferencer
 from mmpointrend.apis.models import load_model
 from mmpointrend.apis.prediction import predict
 from mmpointrend.apis.supervision import to_supervision
+from mmpointrend.conversion import add_pointrend, convert_config
 
 __all__ = [
     'PointRendInferencer',

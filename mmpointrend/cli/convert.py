@@ -19,7 +19,7 @@ def command(
     ] = 'neck',
 ) -> None:
     """Add PointRend to a model: a config that inherits CONFIG."""
-    from mmpointrend.apis.conversion import convert_config
+    from mmpointrend.conversion import convert_config
 
     convert_config(config, out, fine_from)
     print(out.read_text(), end='')
