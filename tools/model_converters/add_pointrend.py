@@ -7,7 +7,7 @@ Usage: python tools/model_converters/add_pointrend.py CONFIG --out NEW.py [--fin
 import argparse
 from pathlib import Path
 
-from mmpointrend.apis.conversion import convert_config
+from mmpointrend.apis import convert_config
 from mmpointrend.engine.launch import run_cli
 
 
