@@ -57,7 +57,8 @@ def shrunken(model: dict, fewer_classes: bool = False) -> ConfigDict:
     for backbone in _backbones(small):
         _shrink_backbone(backbone, narrow)
     preprocessor: Any = small.get('data_preprocessor') or {}
-    if preprocessor.get('size') or str(preprocessor.get('type')).endswith('SegDataPreProcessor'):
+    is_semantic = str(preprocessor.get('type')).endswith('SegDataPreProcessor')
+    if preprocessor.get('size') or (is_semantic and not preprocessor.get('size_divisor')):
         preprocessor.size = (HEIGHT, WIDTH)
     preprocessor.pop('batch_augments', None)
     if 'rpn_proposal' in (small.get('train_cfg') or {}):

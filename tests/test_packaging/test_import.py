@@ -26,6 +26,7 @@ def run(code: str, *arguments: object, folder: Path) -> str:
 # Lets nothing be imported but torch with what it needs, Python's own modules and ours.
 TORCH_ALONE = """
 import sys
+import importlib.machinery
 import importlib.metadata as metadata
 from packaging.requirements import Requirement
 
@@ -48,15 +49,18 @@ kept = needed('torch')
 allowed = {name for name, owners in modules.items() if kept & set(map(plain, owners))}
 allowed |= {'mmpointrend', *sys.stdlib_module_names}
 hidden = []
-class Nothing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] not in allowed:
-            hidden.append(name)
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+class Allowed(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        # Python's sysconfig reads a module that carries the platform's name.
+        if name.partition('.')[0] in allowed or name.startswith('_sysconfigdata'):
+            return super().find_spec(name, path, target)
+        hidden.append(name)
+        return None
 for name in list(sys.modules):
     if name.partition('.')[0] == 'packaging':
         del sys.modules[name]
-sys.meta_path.insert(0, Nothing())
+sys.meta_path = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, Allowed]
 """
 
 
@@ -108,7 +112,7 @@ class Nothing:
     def find_spec(self, name, path=None, target=None):
         if name == 'mmengine.config':
             raise ImportError('libnothing.so.1: cannot open shared object file')
-sys.meta_path.insert(0, Nothing())
+sys.meta_path = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, Allowed]
 import mmpointrend.points
 try:
     import mmpointrend.models

@@ -112,7 +112,11 @@ def test_wheel_holds_the_files_themselves(wheel_env) -> None:
 def test_wheel_metadata(wheel_env) -> None:
     info = wheel_env.site / f'mmpointrend-{__version__}.dist-info'
     record = (info / 'RECORD').read_text()
-    assert {line.partition('/')[0] for line in record.splitlines()} == {'mmpointrend', info.name}
+    files = [line.partition(',')[0] for line in record.splitlines()]
+    assert {name for name in files if name.startswith('..')} == {'../../../bin/mmpointrend'}
+    tops = {name.partition('/')[0] for name in files} - {'..', '__pycache__'}
+    assert tops == {'mmpointrend', 'mmpointrend_command.py', info.name}
+    assert any(name == 'mmpointrend/py.typed' for name in files)
     assert (info / 'licenses' / 'LICENSE').read_text() == (REPO / 'LICENSE').read_text()
     metadata = message_from_string((info / 'METADATA').read_text())
     required = {

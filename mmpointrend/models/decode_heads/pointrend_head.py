@@ -335,8 +335,8 @@ class PointRendHead(BaseModule):
             Losses and accuracies, 'coarse.*' and 'point.*'.
         """
         maps = self.coarse_head(original(inputs))
-        losses = coarse_losses(self.coarse_head, maps, batch_data_samples)
         coarse = coarse_map(self.coarse_head, maps)
+        losses = coarse_losses(self.coarse_head, maps, batch_data_samples)
         points = self._select_training_points(coarse, train_cfg)
         labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in batch_data_samples])
         targets = sample_labels(labels, points, self.align_corners)
