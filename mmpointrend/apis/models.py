@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet.visualization import get_palette
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -57,11 +58,14 @@ def load_model(
         ``classes`` and ``palette``.
 
     Raises:
-        ConfigError: There is no such config, it cannot be used, or it has no published weights.
+        ConfigError: There is no such config, it cannot be used, or it has no published weights; or this
+            machine's torch cannot use the device.
         CheckpointError: The weights cannot be read, or are of another model.
     """
     config = config if isinstance(config, Config) else os.fspath(config)
     weights = None if weights is None else os.fspath(weights)
+    device = device or get_device()
+    _check_device(device)
     checkpoint: dict[str, Any] | None = None
     if isinstance(config, str) and is_checkpoint(config):
         if weights is not None:
@@ -88,7 +92,18 @@ def load_model(
         _fill(model, checkpoint, weights)
         model.dataset_meta = _dataset_meta(cfg, checkpoint)
     model.cfg = cfg
-    return model.to(device or get_device()).eval()
+    return model.to(device).eval()
+
+
+def _check_device(device: str) -> None:
+    # Only a tensor there shows that a device can be used: torch raises these errors without one of its own.
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ConfigError(
+            f'the device {device} cannot be used ({reason}): give cpu, or a GPU that `mmpointrend doctor` shows.'
+        ) from error
 
 
 def _carried_config(filename: str, checkpoint: dict[str, Any], trusted: bool) -> Config:
@@ -105,7 +120,8 @@ def _carried_config(filename: str, checkpoint: dict[str, Any], trusted: bool) ->
     if not trusted:
         raise ConfigError(
             f'the checkpoint {filename} carries its config, which is Python of whoever wrote it: give the '
-            'config by name or path and the checkpoint as weights, or trust_config=True if you trust it.'
+            'config by name or path and the checkpoint as weights, or trust_config=True (--trust-config) if you '
+            'trust it.'
         )
     return Config.fromstring(text, '.py')
 

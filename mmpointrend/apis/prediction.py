@@ -207,6 +207,8 @@ def _check(
         raise ConfigError(
             'score_thr chooses instances; a label map has a class at every pixel: leave it out.'
         )
+    if score_thr is not None and not 0 <= score_thr <= 1:
+        raise ConfigError(f'score_thr is {score_thr!r}: scores are between 0 and 1.')
     if adaptive is not None and not hasattr(
         getattr(model, 'roi_head', None), 'adaptive_resolution'
     ):

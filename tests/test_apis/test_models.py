@@ -66,6 +66,12 @@ def test_checkpoint_with_a_name_of_ours_needs_no_trust(shapes_weights):
     assert type(model.roi_head).__name__ == 'PointRendRoIHead'
 
 
+@pytest.mark.parametrize('device', ['toaster', 'cuda:99'])
+def test_device_that_cannot_be_used_is_refused_before_weights_are_read(device):
+    with pytest.raises(ConfigError, match=f'the device {device} cannot be used .*: give cpu'):
+        load_model(NAME, 'none.pth', device=device)
+
+
 def test_config_in_a_checkpoint_is_used_only_if_trusted(tiny):
     with pytest.raises(
         ConfigError, match=r'carries its config, which is Python .* trust_config=True'

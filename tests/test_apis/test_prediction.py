@@ -207,6 +207,8 @@ def test_tta_is_the_mean_of_the_probabilities(semantic):
         ('instance', dict(tta=True), 'tta works for semantic segmentation'),
         ('instance', dict(batch_size=0), 'batch_size is 0: give a whole number'),
         ('instance', dict(batch_size=True), 'batch_size is True'),
+        ('instance', dict(score_thr=7.0), 'score_thr is 7.0: scores are between'),
+        ('instance', dict(score_thr=float('nan')), 'score_thr is nan'),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_at_once(models, task, options, words):
