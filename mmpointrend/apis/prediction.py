@@ -75,7 +75,7 @@ def predict(
         inputs: Path of an image, or an array (H, W, 3) in BGR, uint8: the answer is one sample. A list of these,
             a folder or a pattern such as ``'day1/*.jpg'``: a list of samples. A video, or an iterator of paths and
             arrays: a generator of samples, which reads no further than it is asked.
-        batch_size: Images at once, >= 1; neighbours of one size, so that no answer depends on it.
+        batch_size: Images at once, >= 1; neighbours of one size, so that it changes no answer by more than rounding.
         score_thr: Instances whose score is not above it are left out; None keeps the config's.
         adaptive: Whether PointRend renders instances at the resolution that they have in the image; None keeps the
             config's.
