@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: $(SETUP_DONE)  ## Make the environment in .venv (the first time compiles mmcv, in minutes)
+setup: $(SETUP_DONE)  ## Make the environment in .venv (the first time compiles mmcv: 10 minutes of CPU time)
 
 $(SETUP_DONE):
 	requirements/setup_venv.sh $(VENV) $(PYTHON)
