@@ -26,7 +26,6 @@ from mmpointrend.models.roi_heads.point_refinement import (
     PARTS,
     PointRefinement,
     detected,
-    with_image_sizes,
 )
 from mmpointrend.registry import MODELS
 from mmpointrend.rules import (
@@ -139,25 +138,6 @@ class _CascadeRefinement(PointRefinement):
                 'stage, or one dict for all'
             )
         return configs
-
-    def loss(
-        self,
-        x: tuple[Tensor, ...],
-        rpn_results_list: list[InstanceData],
-        batch_data_samples: list,
-    ) -> dict:
-        """mmdet's losses; the ground truth carries the image's size along, for masks are padded to the batch's.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            rpn_results_list: Proposals of each image.
-            batch_data_samples: Data samples with ``gt_instances``.
-
-        Returns:
-            Losses by name; of a stage 's0.loss_mask', 's0.loss_point' and so on.
-        """
-        samples = with_image_sizes(batch_data_samples)
-        return super().loss(x, rpn_results_list, samples)  # type: ignore[misc]
 
 
 @MODELS.register_module()

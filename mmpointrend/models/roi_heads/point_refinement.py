@@ -308,6 +308,25 @@ class PointRefinement:
         """Where point logits come from, given outputs of a mask head (R, K, h, h) and the RoIs' classes."""
         return CoarseSource(self.point_head, outputs, labels)
 
+    def loss(
+        self,
+        x: tuple[Tensor, ...],
+        rpn_results_list: list[InstanceData],
+        batch_data_samples: list,
+    ) -> dict:
+        """mmdet's losses; the ground truth carries the image's size along, for masks are padded to the batch's.
+
+        Args:
+            x: Feature levels, each (B, C, H, W).
+            rpn_results_list: Proposals of each image.
+            batch_data_samples: Data samples with ``gt_instances``.
+
+        Returns:
+            Losses by name; of a cascade's stage 's0.loss_mask', 's0.loss_point' and so on.
+        """
+        samples = with_image_sizes(batch_data_samples)
+        return super().loss(x, rpn_results_list, samples)  # type: ignore[misc]
+
     def _mask_outputs(self, x: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         """What the mask heads predict together of RoIs (R, 5), shape (R, K, h, h)."""
         raise NotImplementedError

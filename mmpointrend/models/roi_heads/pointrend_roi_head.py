@@ -17,7 +17,6 @@ from mmpointrend.models.roi_heads.named_parts import OF_OTHER_HEADS
 from mmpointrend.models.roi_heads.point_refinement import (
     PARTS,
     PointRefinement,
-    with_image_sizes,
 )
 from mmpointrend.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmpointrend.points import PointSelection
@@ -124,24 +123,6 @@ class PointRendRoIHead(PointRefinement, StandardRoIHead):
         rois = bbox2roi([proposals.bboxes for proposals in rpn_results_list])[: len(coarse)]
         labels = class_scores[: len(coarse), : self.bbox_head.num_classes].argmax(dim=1)
         return (*results, self._render(x, rois, labels, coarse))
-
-    def loss(
-        self,
-        x: tuple[Tensor, ...],
-        rpn_results_list: list[InstanceData],
-        batch_data_samples: list,
-    ) -> dict:
-        """mmdet's losses; the ground truth carries the image's size along, for masks are padded to the batch's.
-
-        Args:
-            x: Feature levels, each (B, C, H, W).
-            rpn_results_list: Proposals of each image.
-            batch_data_samples: Data samples with ``gt_instances``.
-
-        Returns:
-            Losses by name.
-        """
-        return super().loss(x, rpn_results_list, with_image_sizes(batch_data_samples))
 
     def mask_loss(
         self,
